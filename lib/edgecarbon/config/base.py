@@ -1,0 +1,112 @@
+"""What every config section shares: strict models, YAML reading, and errors that name file, field and way out."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgecarbon.errors import UserError
+
+
+class Section(BaseModel):
+    """A config section: no unknown keys, no silent conversions, field docstrings become the schema's descriptions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: the file cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}). Check the path and its permissions.") from None
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping of sections at the top level, found {type(data).__name__}.")
+    return data
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def validate(model: type[SectionType], data: Any, source: str) -> SectionType:
+    """Validate `data` against `model`.
+
+    Args:
+        source: the file (or option) that the data came from, named in every error.
+
+    Raises:
+        UserError: one line a problem, each with file, field, what was expected, and the nearest valid name.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(problem, model, source) for problem in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """A hint naming the closest valid choice, or all of them where none is close."""
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"valid names: {', '.join(sorted(choices))}" if choices else "no names are defined"
+
+
+def _explain(problem: Any, model: type[Section], source: str) -> str:
+    location = [str(part) for part in problem["loc"]]
+    field = ".".join(location) or "(top level)"
+    if problem["type"] == "extra_forbidden":
+        valid = _fields_at(model, problem["loc"][:-1])
+        return f"{source}: {field}: no such field; {nearest(location[-1], valid)}"
+    if problem["type"] == "missing":
+        return f"{source}: {field}: required, and not given"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = "" if isinstance(given, dict) else f" (found {given!r})"
+    return f"{source}: {field}: {message}{shown}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Field names of the model that `location` leads to, through lists and mappings of models."""
+    current: list[type[BaseModel]] = [model]
+    for part in location:
+        following: list[type[BaseModel]] = []
+        for candidate in current:
+            if part in candidate.model_fields:
+                following += _models_in(candidate.model_fields[part].annotation)
+        # A list index or a mapping key stays at the same models.
+        current = following or current
+    return sorted({name for candidate in current for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
