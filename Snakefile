@@ -1,0 +1,24 @@
+# edgecarbon: what it costs, in energy and carbon, to train foundation models on edge devices instead of cloud GPUs.
+# This file is the table of contents; the stages are in workflow/rules/.
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/device.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+        "results/charts",
+        "results/edgecarbon.duckdb",

@@ -1,0 +1,66 @@
+"""`config/config.yaml`: what is run, on what, how often, and under which assumptions it is judged."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from edgecarbon.config.base import Section
+from edgecarbon.config.devices import Name, PositiveFloat
+from edgecarbon.config.workload import Workload
+
+
+class Measurement(Section):
+    """How every run is measured."""
+
+    idle_before_s: Annotated[float, Field(ge=0)] = 60.0
+    """Idle measured before training, s; 0 measures none, and no net energy can be given."""
+
+    idle_after_s: Annotated[float, Field(ge=0)] = 60.0
+    """Idle measured after training, s."""
+
+    sample_period_s: Annotated[float, Field(ge=0.01, le=10)] = 0.1
+    """How often the meters are read, s."""
+
+    minimum_window_s: Annotated[float, Field(ge=0)] = 60.0
+    """A measured window shorter than this is marked `short`, s."""
+
+
+class Experiment(Section):
+    """One experiment: every workload on every device, `repeats` times, judged under every scenario."""
+
+    name: Name
+    """Name of the experiment, shown in the report."""
+
+    workloads: Annotated[dict[Name, Workload], Field(min_length=1)]
+    """What is trained, by name."""
+
+    devices: list[Name] = []
+    """Devices to measure, by their name in the devices file."""
+
+    reference_devices: list[Name] = []
+    """Modelled devices to stand beside them, by their name in config/inputs/reference_devices.yaml."""
+
+    scenarios: Annotated[list[Name], Field(min_length=1)] = ["default"]
+    """Carbon scenarios, by file name in config/scenarios, without the ending."""
+
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 5
+    """How often each workload is measured on each device."""
+
+    measurement: Measurement = Measurement()
+    """How every run is measured."""
+
+    deadline_s: PositiveFloat = 7200.0
+    """A run that takes longer than this is ended, s."""
+
+    devices_file: str = "config/devices.yaml"
+    """The fleet, relative to the project."""
+
+    @field_validator("devices", "reference_devices", "scenarios")
+    @classmethod
+    def _no_name_twice(cls, names: list[str]) -> list[str]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"'{twice[0]}' is listed twice; list each name once")
+        return names

@@ -1,0 +1,51 @@
+"""What a start of the workflow mends before it looks at what there is to do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from edgecarbon import records
+
+_alive: int | None = None
+"""Descriptor of the lock that says this process lives; the kernel drops it with the process, however that ends."""
+
+
+def clear_stale_lock(state: Path) -> bool:
+    """Remove the directory lock of a workflow process that was killed; leave that of a live one to do its work.
+
+    Every workflow process holds a shared kernel lock as long as it lives. Where nobody else holds it, whoever left
+    the directory lock behind is dead.
+
+    Args:
+        state: Snakemake's own directory, `.snakemake`.
+
+    Returns:
+        whether a stale lock was cleared.
+    """
+    global _alive
+    if _alive is None:
+        state.mkdir(exist_ok=True)
+        _alive = os.open(state / "edgecarbon.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    cleared = False
+    try:
+        fcntl.flock(_alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    else:
+        locks = state / "locks"
+        if locks.is_dir() and any(locks.iterdir()):
+            shutil.rmtree(locks)
+            print("Cleared the lock of an earlier start that was killed; going on where it stopped.", file=sys.stderr)
+            cleared = True
+    fcntl.flock(_alive, fcntl.LOCK_SH)
+    return cleared
+
+
+def set_aside_damaged(paths: list[str], quarantine: Path = Path("results/quarantine")) -> None:
+    """Move damaged records to the quarantine, and say so: those runs are measured again."""
+    for path, target, problem in records.set_aside_damaged([Path(path) for path in paths], quarantine):
+        print(f"{path}: {problem}. Kept aside as {target}; this run is measured again.", file=sys.stderr)

@@ -1,0 +1,47 @@
+"""Which source files a script is made of, so that a rule reruns when one of them is edited, and only then."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(edgecarbon[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+(edgecarbon[\w.]*))", re.MULTILINE
+)
+
+
+def sources_of(script: str | Path) -> list[str]:
+    """A script and, transitively, the modules of this package that it imports anywhere, as paths from the project's root.
+
+    Text is scanned rather than imported: this runs at every start of Snakemake, and must stay fast.
+    """
+    pending = [Path(script).resolve()]
+    found: set[Path] = set()
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.add(path)
+            pending += _imports(path)
+    root = PACKAGE.parent.parent
+    return sorted(str(path.relative_to(root)) for path in found)
+
+
+@cache
+def _imports(path: Path) -> tuple[Path, ...]:
+    modules: set[str] = set()
+    for origin, names, plain in _IMPORT.findall(path.read_text(encoding="utf-8")):
+        modules.add(origin or plain)
+        modules |= {f"{origin}.{name}" for name in re.findall(r"\w+", names)} if origin else set()
+    return tuple(file for module in modules for file in _files(module))
+
+
+def _files(module: str) -> list[Path]:
+    """The file of a module and the `__init__` of each package around it; nothing for a name that is no module."""
+    parts = module.split(".")[1:]
+    found = [PACKAGE / "__init__.py"]
+    for depth in range(1, len(parts) + 1):
+        base = PACKAGE.joinpath(*parts[:depth])
+        found += [path for path in (base / "__init__.py", base.with_suffix(".py")) if path.exists()]
+    return [path.resolve() for path in found]

@@ -1,0 +1,69 @@
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+# A clone works without installing the package, and its jobs run the clone's own code.
+sys.path.insert(0, str(Path(workflow.basedir).resolve() / "lib"))
+os.environ["PYTHONPATH"] = sys.path[0]
+
+from edgecarbon import housekeeping, plan
+from edgecarbon.errors import UserError
+from edgecarbon.sources import package_files, sources_of
+
+
+def load_or_stop():
+    """The validated project. A mistake in the configuration ends the start here, in plain words."""
+    try:
+        return plan.load_project(workflow.overwrite_configfiles, workflow.config_settings.config)
+    except UserError as error:
+        print(f"{error}\nNothing was run.", file=sys.stderr)
+        sys.exit(1)
+
+
+def run_files(pattern, runs):
+    """A file of each run."""
+    return ["results/" + pattern.format(run=run.run_id) for run in runs]
+
+
+def one_of(names):
+    """Wildcard constraint for exactly these names; for none of them, one that nothing matches."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def local_device(name):
+    return PROJECT.devices[name].transport == "local"
+
+
+def device_resources():
+    """One resource a device, of which each job on that device takes the one there is."""
+    return {
+        f"device_{name}": lambda wildcards, name=name: int(wildcards.device == name) for name in PROJECT.devices
+    }
+
+
+def limit_to_one_job(device):
+    """Let one job at a time use a device, under whatever --cores. Snakemake has no documented call for this."""
+    workflow.register_resource(f"device_{device}", 1)
+
+
+PYTHON = shlex.quote(sys.executable)
+PROJECT = load_or_stop()
+RECORDS = run_files("runs/{run}/record.json", PROJECT.runs)
+ROLES = {name: facts["role"] for name, facts in PROJECT.carbon_facts().items()}
+# The resolved configuration, read by the scripts. Its name is in no rule's params: what a rule uses of it, is.
+CONFIG = plan.write_project(PROJECT, Path("results/configs"))
+
+if workflow.is_main_process:
+    housekeeping.clear_stale_lock(Path(".snakemake"))
+    housekeeping.set_aside_damaged(RECORDS)
+
+for device in PROJECT.devices:
+    limit_to_one_job(device)
+
+
+wildcard_constraints:
+    workload=one_of(PROJECT.experiment.workloads),
+    scenario=one_of(PROJECT.experiment.scenarios),
+    repeat="[0-9]+",

@@ -1,0 +1,45 @@
+# What a measurement depends on is its inputs and its settings. The host's own code is not among them: an edit of it
+# changes no joule, and must not send every device back to work.
+rule measure:
+    input:
+        payload="results/payload.pyz",
+        model="results/models/{workload}.json",
+        tokens="results/tokens/{workload}.bin",
+        description="results/tokens/{workload}.json",
+    output:
+        "results/runs/{workload}/{device}/r{repeat}/record.json",
+    log:
+        "results/logs/measure/{workload}/{device}/r{repeat}.log",
+    wildcard_constraints:
+        device=one_of(PROJECT.devices),
+    # A job that measures this machine takes all of its cores, so that nothing else disturbs the figure.
+    threads: lambda wildcards: workflow.cores if local_device(wildcards.device) else 1
+    resources:
+        **device_resources(),
+    params:
+        settings=lambda wildcards: plan.fingerprint(PROJECT.run_settings(wildcards.workload, wildcards.device)),
+    retries: 0
+    localrule: True
+    shell:
+        "{PYTHON} workflow/scripts/measure.py --config {CONFIG} --workload {wildcards.workload}"
+        " --device {wildcards.device} --repeat {wildcards.repeat} --payload {input.payload} --model {input.model}"
+        " --tokens {input.tokens} --attempts results/attempts --log {log} --out {output}"
+
+
+rule reference:
+    input:
+        sources_of("workflow/scripts/reference.py"),
+        devices="config/inputs/reference_devices.yaml",
+        model="results/models/{workload}.json",
+    output:
+        "results/runs/{workload}/{device}/r1/record.json",
+    log:
+        "results/logs/reference/{workload}/{device}.log",
+    wildcard_constraints:
+        device=one_of(PROJECT.experiment.reference_devices),
+    params:
+        settings=lambda wildcards: plan.fingerprint(PROJECT.workload_size(wildcards.workload)),
+    localrule: True
+    shell:
+        "{PYTHON} workflow/scripts/reference.py --config {CONFIG} --workload {wildcards.workload}"
+        " --device {wildcards.device} --devices {input.devices} --model {input.model} --out {output} 2> {log}"

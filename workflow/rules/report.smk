@@ -1,0 +1,31 @@
+rule charts:
+    input:
+        sources_of("workflow/scripts/charts.py"),
+        database="results/edgecarbon.duckdb",
+    output:
+        report(
+            directory("results/charts"),
+            patterns=["{chart}.svg"],
+            caption="../report/charts.rst",
+            category="Charts",
+            labels={"chart": "{chart}"},
+        ),
+    log:
+        "results/logs/charts.log",
+    shell:
+        "{PYTHON} workflow/scripts/charts.py --database {input.database} --out {output} 2> {log}"
+
+
+rule page:
+    input:
+        sources_of("workflow/scripts/page.py"),
+        page_files(),
+        database="results/edgecarbon.duckdb",
+    output:
+        report("results/report.html", caption="../report/page.rst", category="Report"),
+    log:
+        "results/logs/page.log",
+    params:
+        name=PROJECT.experiment.name,
+    shell:
+        "{PYTHON} workflow/scripts/page.py --config {CONFIG} --database {input.database} --out {output} 2> {log}"
