@@ -1,0 +1,7 @@
+"""Energy meters: sources of truth behind one protocol, the recorder that polls them, and the integrator that reads windows."""
+
+from edgecarbon.meters.base import Channel, Meter, MeterUnavailable, Options, Reading
+from edgecarbon.meters.factory import METERS, open_meters, probe
+from edgecarbon.meters.recorder import Recorder
+
+__all__ = ["METERS", "Channel", "Meter", "MeterUnavailable", "Options", "Reading", "Recorder", "open_meters", "probe"]

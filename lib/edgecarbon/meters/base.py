@@ -1,0 +1,138 @@
+"""What a meter is, what its channels are, and what a reading of them says.
+
+A meter gives raw values of its channels at one moment; it never integrates, so that everything that can go wrong with a
+counter (wrap, reset, stall, gap) is handled once, in `integrate`, whatever the meter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+Quantity = Literal["energy", "power", "temperature", "frequency", "utilisation", "throttle"]
+Provenance = Literal["measured", "modelled", "estimated", "published", "absent"]
+
+# From the strongest to the weakest: a total is as strong as its weakest component.
+PROVENANCES: tuple[Provenance, ...] = ("measured", "modelled", "estimated", "published", "absent")
+BOUNDARIES = ("wall", "battery", "gpu_board", "soc", "cpu_package", "dram")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One quantity of one component, as one source tells it.
+
+    `resolution` is the smallest step of the value, in `unit`. `accuracy_relative` is one relative standard uncertainty
+    (a stated limit of ±a is a/√3), or None where nobody states one. `wrap_joules` is the energy at which a counter starts
+    again from zero, None where that cannot be read. `max_watts` bounds what the component can draw. `flags` are carried
+    by every reading of the channel.
+    """
+
+    id: str
+    meter: str
+    component: str
+    quantity: Quantity
+    unit: str
+    boundary: str | None
+    provenance: Provenance
+    source: str
+    update_period_s: float
+    resolution: float
+    accuracy_relative: float | None = None
+    wraps: bool = False
+    wrap_joules: float | None = None
+    max_watts: float | None = None
+    flags: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "flags": list(self.flags)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Channel:
+        return cls(**{**data, "flags": tuple(data.get("flags", ()))})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Energy over a window. `joules` is None, never 0, where it could not be read; the uncertainty is one standard one."""
+
+    joules: float | None
+    uncertainty_joules: float | None
+    provenance: Provenance
+    boundary: str | None
+    source: str
+    update_period_s: float
+    coverage: float
+    flags: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "flags": list(self.flags)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Reading:
+        """Other keys of `data` (window, meter, component) are left alone."""
+        fields = {name: data[name] for name in cls.__dataclass_fields__}
+        return cls(**{**fields, "flags": tuple(fields["flags"])})
+
+
+class Meter(Protocol):
+    """One source of truth. `runs_on` says where: on the device, or on the host beside it (a wall meter, a phone's battery)."""
+
+    name: str
+    runs_on: Literal["device", "host"]
+
+    def channels(self) -> list[Channel]: ...
+
+    def read(self) -> list[float | None]:
+        """The values now, in the order of `channels()` and in their units; None for a failed read. Never raises."""
+
+    def close(self) -> None: ...
+
+
+class MeterUnavailable(ValueError):
+    """A meter cannot run here; the text says why and, where there is one, the way out."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where meters look and what they were told. Roots are parameters so that a tree of files stands in for a machine.
+
+    `cuda_devices` names the GPUs of the run, as ordinals among the visible ones or as UUIDs ("GPU-..."); None means every
+    visible GPU, an empty sequence none. `nvml` is the library object; None imports pynvml.
+    """
+
+    estimate: Mapping[str, Any] | None = None
+    cuda_devices: Sequence[int | str] | None = None
+    sysfs: str = "/sys"
+    procfs: str = "/proc"
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    nvml: Any = None
+
+
+def read_text(path: str) -> str | None:
+    """A small kernel file without its newline, or None where it cannot be read."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+class NumberFile:
+    """A kernel file holding one integer, kept open: a read is one system call."""
+
+    def __init__(self, path: str, scale: float) -> None:
+        self._scale = scale
+        self._fd = os.open(path, os.O_RDONLY)
+
+    def read(self) -> float | None:
+        try:
+            return int(os.pread(self._fd, 64, 0)) * self._scale
+        except (OSError, ValueError):
+            return None
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,126 @@
+"""The labelled estimate: idle power plus utilisation times the span to full power. It measures nothing, and says so."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options
+
+_KEYS = ("idle_watts", "busy_watts", "relative_uncertainty", "source")
+
+
+class EstimateMeter:
+    """E(t) = idle_watts·t + (busy_watts − idle_watts)·(busy CPU seconds)/cores, a counter that starts at 0 J.
+
+    Busy seconds come from /proc/stat (the whole machine) where it can be read and moves, else from this process alone.
+    """
+
+    name = "estimate"
+    runs_on: Literal["device"] = "device"
+
+    def __init__(self, estimate: Mapping[str, Any], procfs: str = "/proc") -> None:
+        self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate)
+        stat = _ProcStat.open(os.path.join(procfs, "stat"))
+        self._stat = stat
+        self._busy_seconds: Callable[[], float | None] = stat.busy_seconds if stat else time.process_time
+        self._cores = stat.cores if stat else (os.cpu_count() or 1)
+        self._tick_s = stat.tick_s if stat else 0.001
+        basis = f"{procfs}/stat, all cores" if stat else "this process's CPU time only"
+        self._source = (
+            f"{self._idle_watts:g} W idle + {self._busy_watts - self._idle_watts:g} W × CPU utilisation ({basis}); "
+            f"{estimate['source']}"
+        )
+        self._start_s = time.monotonic()
+        self._start_busy_s = self._busy_seconds() or 0.0
+        self._last = (self._start_s, self._start_busy_s)
+
+    def channels(self) -> list[Channel]:
+        span_watts = self._busy_watts - self._idle_watts
+        energy = Channel(
+            id="estimate/cpu/energy", meter="estimate", component="cpu", quantity="energy", unit="J",
+            boundary="cpu_package", provenance="estimated", source=self._source, update_period_s=self._tick_s,
+            resolution=span_watts * self._tick_s / self._cores, accuracy_relative=self._relative_uncertainty,
+            max_watts=self._busy_watts,
+        )  # fmt: skip
+        utilisation = Channel(
+            id="estimate/cpu/utilisation", meter="estimate", component="cpu", quantity="utilisation", unit="1",
+            boundary=None, provenance="measured", source=self._source.split("(", 1)[1].split(")", 1)[0],
+            update_period_s=self._tick_s, resolution=0.001,
+        )  # fmt: skip
+        return [energy, utilisation]
+
+    def read(self) -> list[float | None]:
+        now_s, busy_s = time.monotonic(), self._busy_seconds()
+        if busy_s is None:
+            return [None, None]
+        idle_joules = self._idle_watts * (now_s - self._start_s)
+        busy_joules = (self._busy_watts - self._idle_watts) * (busy_s - self._start_busy_s) / self._cores
+        elapsed_s, used_s = now_s - self._last[0], busy_s - self._last[1]
+        if elapsed_s < 2 * self._tick_s:  # two reads within a tick cannot tell a utilisation
+            return [idle_joules + busy_joules, None]
+        self._last = (now_s, busy_s)
+        return [idle_joules + busy_joules, min(max(used_s / (elapsed_s * self._cores), 0.0), 1.0)]
+
+    def close(self) -> None:
+        if self._stat:
+            self._stat.close()
+
+
+class _ProcStat:
+    """CPU seconds that were neither idle nor waiting for a disk, of the whole machine."""
+
+    def __init__(self, fd: int, cores: int) -> None:
+        self._fd = fd
+        self.cores = cores
+        self.tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
+
+    @classmethod
+    def open(cls, path: str) -> _ProcStat | None:
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
+        with open(path, encoding="ascii") as file:
+            cores = sum(1 for line in file if line.startswith("cpu") and line[3].isdigit())
+        stat = cls(fd, max(cores, 1))
+        # Some containers show a /proc/stat of zeros; it would pass for a machine at rest.
+        if not stat.busy_seconds():
+            stat.close()
+            return None
+        return stat
+
+    def busy_seconds(self) -> float | None:
+        try:
+            fields = os.pread(self._fd, 256, 0).split(b"\n", 1)[0].split()
+            user, nice, system, _idle, _iowait, irq, softirq = (int(value) for value in fields[1:8])
+        except (OSError, ValueError):
+            return None
+        return (user + nice + system + irq + softirq) * self.tick_s
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _parameters(estimate: Mapping[str, Any]) -> tuple[float, float, float]:
+    missing = [key for key in _KEYS if estimate.get(key) in (None, "")]
+    if missing:
+        raise ValueError(f"estimate: {', '.join(missing)} missing; it needs {', '.join(_KEYS)}")
+    values = tuple(float(estimate[key]) for key in _KEYS[:3])
+    idle_watts, busy_watts, relative_uncertainty = values
+    if not all(math.isfinite(value) for value in values) or not 0 <= idle_watts <= busy_watts or busy_watts == 0:
+        raise ValueError(f"estimate: idle_watts {idle_watts} and busy_watts {busy_watts} must be 0 <= idle <= busy, busy > 0")
+    if relative_uncertainty <= 0:
+        raise ValueError(f"estimate: relative_uncertainty {relative_uncertainty} must be above 0: it is a guess")
+    return idle_watts, busy_watts, relative_uncertainty
+
+
+def open_meter(options: Options) -> EstimateMeter:
+    if not options.estimate:
+        raise MeterUnavailable("no estimate was given: set idle_watts, busy_watts, relative_uncertainty and source")
+    return EstimateMeter(options.estimate, options.procfs)

@@ -1,0 +1,83 @@
+"""The one place that knows every meter. A new meter is one file with `open_meter(options)`, and one line in METERS."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edgecarbon.meters import estimate as estimate_meter
+from edgecarbon.meters.base import Meter, MeterUnavailable, Options
+
+METERS: dict[str, Callable[[Options], Meter]] = {
+    "estimate": estimate_meter.open_meter,
+}
+
+
+def open_meters(
+    names: Sequence[str], estimate: Mapping[str, Any] | None = None, *, options: Options | None = None, **places: Any
+) -> list[Meter]:
+    """The meters called `names`, opened; the caller closes them (a `Recorder` does).
+
+    "auto" stands for every meter that is present here, with the estimate only where no other one tells the energy of the
+    CPU. A meter asked for by its own name must be present. `places` are the other fields of `Options`, above all
+    `cuda_devices=[uuid]` for the GPU that the run uses and `cuda_devices=[]` for a run on the CPU.
+
+    Raises ValueError for an unknown name, and MeterUnavailable (a ValueError) where a named meter cannot run here.
+    """
+    for name in names:
+        if name != "auto" and name not in METERS:
+            raise ValueError(_unknown(name))
+    options = options or Options(estimate=estimate, **places)
+    meters: list[Meter] = []
+    try:
+        for name in METERS:
+            if name in names:
+                meters.append(METERS[name](options))
+            elif "auto" in names and (name != "estimate" or not _tells_cpu_energy(meters)):
+                try:
+                    meters.append(METERS[name](options))
+                except MeterUnavailable:
+                    continue
+    except Exception:
+        for meter in meters:
+            meter.close()
+        raise
+    return meters
+
+
+def probe(options: Options) -> list[dict[str, Any]]:
+    """For each known meter: whether it is present here, the reason and the way out where not, and what it tells."""
+    return [_probe_one(name, options) for name in METERS]
+
+
+def _probe_one(name: str, options: Options) -> dict[str, Any]:
+    try:
+        meter = METERS[name](options)
+    except ValueError as error:
+        return {"meter": name, "present": False, "reason": str(error), "runs_on": None, "channels": []}
+    channels, values = meter.channels(), meter.read()
+    meter.close()
+    return {
+        "meter": name,
+        "present": True,
+        "reason": None,
+        "runs_on": meter.runs_on,
+        "channels": [{**channel.to_json(), "value": value} for channel, value in zip(channels, values, strict=True)],
+    }
+
+
+def _tells_cpu_energy(meters: Sequence[Meter]) -> bool:
+    """Whether some meter's boundary holds the CPU. A battery or a wall meter holds it too."""
+    return any(
+        channel.quantity in ("energy", "power") and channel.boundary in ("cpu_package", "soc", "battery", "wall")
+        for meter in meters
+        for channel in meter.channels()
+    )
+
+
+def _unknown(name: str) -> str:
+    valid = ["auto", *METERS]
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.4)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return f'unknown meter "{name}": expected one of {", ".join(valid)}{hint}'

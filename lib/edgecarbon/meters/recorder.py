@@ -1,0 +1,222 @@
+"""The recorder: one thread that polls every meter on a fixed schedule and streams what they say to disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import threading
+import time
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, TextIO
+
+from edgecarbon.meters import integrate
+from edgecarbon.meters.base import Channel, Meter
+
+SCHEMA = "edgecarbon.samples/1"
+_TIME_DIGITS = 4
+_FLUSH_EVERY_S = 5.0
+_WATTS_OVER_S = 1.0
+# The order in which a boundary is shown while a run goes on.
+_SHOWN_FIRST = ("wall", "battery", "gpu_board", "soc", "cpu_package")
+
+
+class Recorder:
+    """Polls `meters` every `sample_period_s` from `start()` (or `with`) until `stop()`.
+
+    Times are seconds since `origin`, a value of `time.monotonic()` that whoever else stamps events shares; a wall clock
+    that is set changes nothing. Samples are streamed to `spool` (default: a temporary file), so that a day of them is not
+    held in memory and a killed run leaves what it had. Stopping closes the meters; `readings` works before and after.
+    """
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        sample_period_s: float = 0.1,
+        *,
+        origin: float | None = None,
+        spool: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not sample_period_s > 0:
+            raise ValueError(f"sample_period_s must be above 0, not {sample_period_s}")
+        self._meters = [(meter, len(meter.channels())) for meter in meters]
+        self._channels: list[Channel] = [channel for meter in meters for channel in meter.channels()]
+        self._digits = [_digits(channel) for channel in self._channels]
+        self._shown = _shown_channels(self._channels)
+        self._period_s = sample_period_s
+        self.origin = time.monotonic() if origin is None else origin
+        self._temporary = tempfile.TemporaryDirectory(prefix="edgecarbon-") if spool is None else None
+        self._path = os.path.join(self._temporary.name, "samples.jsonl") if self._temporary else os.fspath(spool or "")
+        self._file: TextIO = open(self._path, "w", encoding="ascii")  # noqa: SIM115 - closed by stop()
+        header = {"schema": SCHEMA, "channels": [channel.id for channel in self._channels]}
+        self._file.write(json.dumps(header) + "\n")
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._recent: deque[tuple[float, list[float | None]]] = deque()
+        self._flushed_s = self._last_s = -math.inf
+        # Where the sample of each mark lies in the file, so that a window is read without what came before it.
+        self._marks: list[tuple[float, int]] = []
+
+    @property
+    def channels(self) -> list[dict[str, Any]]:
+        return [channel.to_json() for channel in self._channels]
+
+    def start(self) -> Recorder:
+        self._thread = threading.Thread(target=self._poll, name="edgecarbon-recorder", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Takes a last sample, ends the thread, closes the file and the meters. A second call does nothing."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            if self._file.closed:
+                return
+            self._sample()
+            self._file.close()
+            for meter, _ in self._meters:
+                meter.close()
+
+    def __enter__(self) -> Recorder:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def now(self) -> float:
+        return time.monotonic() - self.origin
+
+    def mark(self) -> float:
+        """Reads every meter now and returns the time of that read: the end of a window, on which a sample lies."""
+        with self._lock:
+            self._file.flush()
+            offset = os.stat(self._path).st_size
+            t_s = self._sample()
+            self._marks.append((t_s, offset))
+            self._file.flush()
+            return t_s
+
+    def watts(self) -> tuple[float, str] | None:
+        """Power over about the last second with its provenance, for showing; None where nothing tells it."""
+        with self._lock:
+            if len(self._recent) < 2:
+                return None
+            (t0_s, first), (t1_s, last) = self._recent[0], self._recent[-1]
+        total_watts = 0.0
+        for index, is_counter in self._shown:
+            before, after = first[index], last[index]
+            if after is None or (is_counter and (before is None or after < before or t1_s <= t0_s)):
+                return None
+            total_watts += (after - before) / (t1_s - t0_s) if is_counter and before is not None else after
+        return (total_watts, self._channels[self._shown[0][0]].provenance) if self._shown else None
+
+    def readings(self, window: str, start_s: float, end_s: float, minimum_window_s: float = 60.0) -> list[dict[str, Any]]:
+        """The energy of [start_s, end_s] as each component's counter and power channel tell it, a counter before a power.
+
+        Each is {"window", "meter", "component", "channel", ...the fields of Reading}.
+        """
+        margin_s = 10 * self._period_s
+        times, columns = self._load(start_s - margin_s, end_s + margin_s)
+        return integrate.readings(
+            self._channels, times, columns, window, start_s, end_s,
+            sample_period_s=self._period_s, minimum_window_s=minimum_window_s,
+        )  # fmt: skip
+
+    def write_samples(self, path: str | os.PathLike[str]) -> None:
+        """Leaves the samples at `path`, as JSON lines: a header, then [t_s, value, ...] a sample; null is a failed read."""
+        with self._lock:
+            if not self._file.closed:
+                self._file.flush()
+        if not (os.path.exists(path) and os.path.samefile(path, self._path)):
+            shutil.copyfile(self._path, path)
+
+    def _poll(self) -> None:
+        due_s = time.monotonic()
+        while not self._stopping.is_set():
+            with self._lock:
+                self._sample()
+            # The schedule is fixed: a late sample does not shift the later ones, and a missed one is not made up for.
+            due_s += self._period_s
+            late_s = time.monotonic() - due_s
+            if late_s > 0:
+                due_s += math.ceil(late_s / self._period_s) * self._period_s
+            self._stopping.wait(due_s - time.monotonic())
+
+    def _sample(self) -> float:
+        before_s = self.now()
+        values: list[float | None] = []
+        for meter, count in self._meters:
+            values += _read(meter, count)
+        t_s = max(round((before_s + self.now()) / 2, _TIME_DIGITS), self._last_s)
+        self._last_s = t_s
+        rounded = [
+            None if value is None or not math.isfinite(value) else round(value, digits)
+            for value, digits in zip(values, self._digits, strict=True)
+        ]
+        self._file.write(json.dumps([t_s, *rounded], separators=(",", ":")) + "\n")
+        if t_s - self._flushed_s > _FLUSH_EVERY_S:
+            self._file.flush()
+            self._flushed_s = t_s
+        self._recent.append((t_s, rounded))
+        while len(self._recent) > 2 and t_s - self._recent[1][0] >= _WATTS_OVER_S:
+            self._recent.popleft()
+        return t_s
+
+    def _load(self, start_s: float, end_s: float) -> tuple[array[float], list[array[float]]]:
+        """Samples of [start_s, end_s]; NaN is a failed read, arrays because a day of boxed floats is large."""
+        with self._lock:
+            if not self._file.closed:
+                self._file.flush()
+        times, columns = array("d"), [array("d") for _ in self._channels]
+        position = bisect_right(self._marks, (start_s, 1 << 62)) - 1
+        with open(self._path, "rb") as file:
+            if position >= 0:
+                file.seek(self._marks[position][1])
+            else:
+                file.readline()
+            for line in file:
+                t_s, *values = json.loads(line)
+                if t_s > end_s:
+                    break
+                if t_s >= start_s:
+                    times.append(t_s)
+                    for column, value in zip(columns, values, strict=True):
+                        column.append(math.nan if value is None else value)
+        return times, columns
+
+
+def _read(meter: Meter, count: int) -> list[float | None]:
+    """A meter promises not to raise; if one does, that read failed and the run goes on."""
+    try:
+        values = meter.read()
+    except Exception:
+        return [None] * count
+    return values if len(values) == count else [None] * count
+
+
+def _digits(channel: Channel) -> int:
+    """Decimals that keep a tenth of the channel's resolution, so that the file holds no digits that mean nothing."""
+    return 6 if channel.resolution <= 0 else max(0, math.ceil(-math.log10(channel.resolution)) + 1)
+
+
+def _shown_channels(channels: Sequence[Channel]) -> list[tuple[int, bool]]:
+    """(index, is a counter) of one channel for each component of the first boundary of `_SHOWN_FIRST` that is there."""
+    for boundary in _SHOWN_FIRST:
+        chosen: dict[tuple[str, str], tuple[int, bool]] = {}
+        for quantity in ("energy", "power"):
+            for index, channel in enumerate(channels):
+                if channel.boundary == boundary and channel.quantity == quantity:
+                    chosen.setdefault((channel.meter, channel.component), (index, quantity == "energy"))
+        if chosen:
+            return list(chosen.values())
+    return []
