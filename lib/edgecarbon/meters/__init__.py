@@ -1,4 +1,4 @@
-"""Energy meters: sources of truth behind one protocol, the recorder that polls them, and the integrator that reads windows."""
+"""Energy meters: sources of truth behind one protocol, the recorder that polls them, the integrator of windows."""
 
 from edgecarbon.meters.base import Channel, Meter, MeterUnavailable, Options, Reading
 from edgecarbon.meters.factory import METERS, open_meters, probe

@@ -24,9 +24,9 @@ class Channel:
     """One quantity of one component, as one source tells it.
 
     `resolution` is the smallest step of the value, in `unit`. `accuracy_relative` is one relative standard uncertainty
-    (a stated limit of ±a is a/√3), or None where nobody states one. `wrap_joules` is the energy at which a counter starts
-    again from zero, None where that cannot be read. `max_watts` bounds what the component can draw. `flags` are carried
-    by every reading of the channel.
+    (a stated limit of ±a is a/√3), or None where nobody states one. `wrap_joules` is the energy at which a counter
+    starts again from zero, None where that cannot be read. `max_watts` bounds what the component can draw. `flags` are
+    carried by every reading of the channel.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Reading:
-    """Energy over a window. `joules` is None, never 0, where it could not be read; the uncertainty is one standard one."""
+    """Energy over a window: None, never 0, where it could not be read. The uncertainty is one standard uncertainty."""
 
     joules: float | None
     uncertainty_joules: float | None
@@ -77,10 +77,13 @@ class Reading:
 
 
 class Meter(Protocol):
-    """One source of truth. `runs_on` says where: on the device, or on the host beside it (a wall meter, a phone's battery)."""
+    """One source of truth. It runs on the device, or on the host beside it (a wall meter, a phone's battery)."""
 
-    name: str
-    runs_on: Literal["device", "host"]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def runs_on(self) -> Literal["device", "host"]: ...
 
     def channels(self) -> list[Channel]: ...
 
@@ -98,8 +101,8 @@ class MeterUnavailable(ValueError):
 class Options:
     """Where meters look and what they were told. Roots are parameters so that a tree of files stands in for a machine.
 
-    `cuda_devices` names the GPUs of the run, as ordinals among the visible ones or as UUIDs ("GPU-..."); None means every
-    visible GPU, an empty sequence none. `nvml` is the library object; None imports pynvml.
+    `cuda_devices` names the GPUs of the run, as ordinals among the visible ones or as UUIDs ("GPU-..."); None means
+    every visible GPU, an empty sequence none. `nvml` is the library object; None imports pynvml.
     """
 
     estimate: Mapping[str, Any] | None = None

@@ -114,7 +114,7 @@ def _parameters(estimate: Mapping[str, Any]) -> tuple[float, float, float]:
     values = tuple(float(estimate[key]) for key in _KEYS[:3])
     idle_watts, busy_watts, relative_uncertainty = values
     if not all(math.isfinite(value) for value in values) or not 0 <= idle_watts <= busy_watts or busy_watts == 0:
-        raise ValueError(f"estimate: idle_watts {idle_watts} and busy_watts {busy_watts} must be 0 <= idle <= busy, busy > 0")
+        raise ValueError(f"estimate: needs 0 <= idle_watts ({idle_watts}) <= busy_watts ({busy_watts}), busy above 0")
     if relative_uncertainty <= 0:
         raise ValueError(f"estimate: relative_uncertainty {relative_uncertainty} must be above 0: it is a guess")
     return idle_watts, busy_watts, relative_uncertainty

@@ -7,38 +7,51 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgecarbon.meters import estimate as estimate_meter
+from edgecarbon.meters import nvml, rapl, thermal
 from edgecarbon.meters.base import Meter, MeterUnavailable, Options
 
+# In the order in which they are opened. The estimate is last, because it stands in for what the others do not tell.
 METERS: dict[str, Callable[[Options], Meter]] = {
+    "nvml": nvml.open_meter,
+    "rapl": rapl.open_meter,
+    "thermal": thermal.open_meter,
     "estimate": estimate_meter.open_meter,
 }
 
 
 def open_meters(
-    names: Sequence[str], estimate: Mapping[str, Any] | None = None, *, options: Options | None = None, **places: Any
+    names: Sequence[str],
+    estimate: Mapping[str, Any] | None = None,
+    *,
+    on_absent: Callable[[str, str], None] | None = None,
+    **places: Any,
 ) -> list[Meter]:
     """The meters called `names`, opened; the caller closes them (a `Recorder` does).
 
-    "auto" stands for every meter that is present here, with the estimate only where no other one tells the energy of the
-    CPU. A meter asked for by its own name must be present. `places` are the other fields of `Options`, above all
-    `cuda_devices=[uuid]` for the GPU that the run uses and `cuda_devices=[]` for a run on the CPU.
+    "auto" stands for every meter that is present here, with the estimate only where no other one tells the energy of
+    the CPU; `on_absent(name, reason)` hears of the others. A meter asked for by its own name must be present. The
+    temperature is logged wherever it can be read, asked for or not. `places` are the other fields of `Options`, above
+    all `cuda_devices=[uuid]` for the GPU that the run uses and `cuda_devices=[]` for a run on the CPU.
 
     Raises ValueError for an unknown name, and MeterUnavailable (a ValueError) where a named meter cannot run here.
     """
     for name in names:
         if name != "auto" and name not in METERS:
             raise ValueError(_unknown(name))
-    options = options or Options(estimate=estimate, **places)
+    options = Options(estimate=estimate, **places)
     meters: list[Meter] = []
     try:
-        for name in METERS:
-            if name in names:
-                meters.append(METERS[name](options))
-            elif "auto" in names and (name != "estimate" or not _tells_cpu_energy(meters)):
+        for name, open_meter in METERS.items():
+            if name == "estimate" and name not in names and _tells_cpu_energy(meters):
+                continue
+            if name in names or "auto" in names or name == "thermal":
                 try:
-                    meters.append(METERS[name](options))
-                except MeterUnavailable:
-                    continue
+                    meters.append(open_meter(options))
+                except MeterUnavailable as error:
+                    if name in names:
+                        raise MeterUnavailable(f"{name}: {error}") from error
+                    if on_absent:
+                        on_absent(name, str(error))
     except Exception:
         for meter in meters:
             meter.close()

@@ -1,9 +1,9 @@
 """From samples to joules: what a counter or a power channel says of one window, how surely, and what was wrong.
 
-Pure functions. Times in seconds on a monotonic clock, increasing; values in the channel's unit, NaN or None for a failed
-read. Samples just outside the window help to interpolate at its ends. The uncertainty is one standard uncertainty, the
-root of the summed squares of the terms that docs/measurement.md lists; a quantity known only to lie in an interval of
-width w counts w/√12 (JCGM 100:2008, 4.3.7).
+Pure functions. Times in seconds on a monotonic clock, increasing; values in the channel's unit, NaN or None for a
+failed read. Samples just outside the window help to interpolate at its ends. The uncertainty is one standard
+uncertainty, the root of the summed squares of the terms that docs/measurement.md lists; a quantity known only to lie in
+an interval of width w counts w/√12 (JCGM 100:2008, 4.3.7).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from edgecarbon.meters.base import Channel, Reading
@@ -107,7 +108,8 @@ def readings(
 
 def _disagreement(pair: Sequence[Reading]) -> set[str]:
     joules = [reading.joules for reading in pair if reading.joules is not None]
-    return {"counter_power_disagree"} if len(joules) == 2 and max(joules) - min(joules) > DISAGREEMENT * joules[0] else set()
+    disagree = len(joules) == 2 and abs(joules[1] - joules[0]) > DISAGREEMENT * joules[0]
+    return {"counter_power_disagree"} if disagree else set()
 
 
 def _around(
@@ -182,7 +184,7 @@ def _counter(
 def _steps(channel: Channel, xs: list[float], ys: list[float], flags: set[str]) -> tuple[list[float], str | None]:
     """Joules between neighbouring samples with wraps undone, and the flag that makes the counter invalid, if any."""
     span_s = xs[-1] - xs[0]
-    rises = [max(0.0, b - a) for a, b in zip(ys, ys[1:], strict=False)]
+    rises = [max(0.0, b - a) for a, b in pairwise(ys)]
     # Without a stated bound, twice the mean power of the rising steps must do to tell how soon the counter may wrap.
     bound_watts = channel.max_watts or (2 * sum(rises) / span_s if span_s > 0 else 0.0)
     steps = []
@@ -227,7 +229,7 @@ def _power(
     inner = [i for i, x in enumerate(xs) if window.start_s < x < window.end_s]
     ts = [window.start_s, *(xs[i] for i in inner), window.end_s]
     ps = [_at(xs, ys, window.start_s, flat=True), *(ys[i] for i in inner), _at(xs, ys, window.end_s, flat=True)]
-    joules = math.fsum((b - a) * (p + q) / 2 for a, b, p, q in zip(ts, ts[1:], ps, ps[1:], strict=False))
+    joules = math.fsum((b - a) * (p + q) / 2 for (a, p), (b, q) in pairwise(zip(ts, ps, strict=True)))
     if joules < 0:
         # Power that flows in, as a battery's does while it charges, is no energy used.
         return _reading(channel, None, None, coverage, flags | {"charging"})
@@ -237,13 +239,13 @@ def _power(
     mean_watts = joules / window.duration_s
     spread_watts = math.sqrt(math.fsum((p - mean_watts) ** 2 for p in ps) / len(ps))
     # Half the mean square of successive differences: the scatter between samples, blind to slow drift.
-    jumps = [q - p for p, q in zip(ps, ps[1:], strict=False)]
+    jumps = [q - p for p, q in pairwise(ps)]
     scatter_watts = math.sqrt(math.fsum(jump * jump for jump in jumps) / (2 * len(jumps)))
     terms = [
         channel.resolution / math.sqrt(12) * window.duration_s,
         channel.update_period_s / math.sqrt(3) * math.hypot(ps[0], ps[-1]),
         (channel.accuracy_relative or 0.0) * joules,
-        scatter_watts * math.sqrt(math.fsum((b - a) ** 2 for a, b in zip(ts, ts[1:], strict=False))),
+        scatter_watts * math.sqrt(math.fsum((b - a) ** 2 for a, b in pairwise(ts))),
         spread_watts * uncovered_s,
     ]
     return _reading(channel, joules, math.hypot(*terms), coverage, flags)
@@ -285,5 +287,6 @@ def _reading(
         flags = flags | {"partial"}
     return Reading(
         joules=joules, uncertainty_joules=uncertainty_joules, provenance=channel.provenance, boundary=channel.boundary,
-        source=channel.source, update_period_s=channel.update_period_s, coverage=round(coverage, 6), flags=tuple(sorted(flags)),
+        source=channel.source, update_period_s=channel.update_period_s, coverage=round(coverage, 6),
+        flags=tuple(sorted(flags)),
     )  # fmt: skip

@@ -31,8 +31,9 @@ class Recorder:
     """Polls `meters` every `sample_period_s` from `start()` (or `with`) until `stop()`.
 
     Times are seconds since `origin`, a value of `time.monotonic()` that whoever else stamps events shares; a wall clock
-    that is set changes nothing. Samples are streamed to `spool` (default: a temporary file), so that a day of them is not
-    held in memory and a killed run leaves what it had. Stopping closes the meters; `readings` works before and after.
+    that is set changes nothing. Samples are streamed to `spool` (default: a temporary file), so that a day of them is
+    not held in memory and a killed run leaves what it had. Stopping closes the meters; `readings` works before it and
+    after.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def now(self) -> float:
@@ -120,8 +123,10 @@ class Recorder:
             total_watts += (after - before) / (t1_s - t0_s) if is_counter and before is not None else after
         return (total_watts, self._channels[self._shown[0][0]].provenance) if self._shown else None
 
-    def readings(self, window: str, start_s: float, end_s: float, minimum_window_s: float = 60.0) -> list[dict[str, Any]]:
-        """The energy of [start_s, end_s] as each component's counter and power channel tell it, a counter before a power.
+    def readings(
+        self, window: str, start_s: float, end_s: float, minimum_window_s: float = 60.0
+    ) -> list[dict[str, Any]]:
+        """The energy of [start_s, end_s] as each component's counter, and after it its power channel, tell it.
 
         Each is {"window", "meter", "component", "channel", ...the fields of Reading}.
         """
@@ -133,7 +138,7 @@ class Recorder:
         )  # fmt: skip
 
     def write_samples(self, path: str | os.PathLike[str]) -> None:
-        """Leaves the samples at `path`, as JSON lines: a header, then [t_s, value, ...] a sample; null is a failed read."""
+        """Leaves the samples at `path` as JSON lines: a header, then [t_s, value, ...] each; null is a failed read."""
         with self._lock:
             if not self._file.closed:
                 self._file.flush()
