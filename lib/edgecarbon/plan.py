@@ -56,7 +56,7 @@ class Project:
     @property
     def modelled_runs(self) -> list[Run]:
         experiment = self.experiment
-        return [Run(workload, device, 1) for workload in experiment.workloads for device in experiment.reference_devices]
+        return [Run(workload, name, 1) for workload in experiment.workloads for name in experiment.reference_devices]
 
     @property
     def runs(self) -> list[Run]:
@@ -172,11 +172,13 @@ def _check_names(experiment: Experiment, fleet: dict[str, Device], source: str, 
         ("scenarios", experiment.scenarios, scenarios, SCENARIOS),
     ):
         problems += [
-            f"{source}: {field}: '{name}' is not in {where}; {nearest(name, valid)}" for name in names if name not in valid
+            f"{source}: {field}: '{name}' is not in {where}; {nearest(name, valid)}"
+            for name in names
+            if name not in valid
         ]
     both = sorted(set(experiment.devices) & set(references))
     problems += [
-        f"{experiment.devices_file}: devices.{name}: a reference device in {REFERENCE_DEVICES} has the same name; rename one"
+        f"{experiment.devices_file}: devices.{name}: {REFERENCE_DEVICES} has a device of this name too; rename yours"
         for name in both
     ]
     if problems:

@@ -25,11 +25,11 @@ class ProgressLine:
         if text is None:
             return
         now = time.monotonic()
-        last_of_phase = event.get("step") == event.get("steps")
-        if not self.terminal and event.get("event") == "step" and not last_of_phase and now - self.shown_at < LOG_EVERY_S:
+        passing = event.get("event") == "step" and event.get("step") != event.get("steps")
+        if passing and not self.terminal and now - self.shown_at < LOG_EVERY_S:
             return
         self.shown_at = now
-        self._write(f"{self.run_id}: {text}", keep=event.get("event") != "step" or last_of_phase)
+        self._write(f"{self.run_id}: {text}", keep=not passing)
 
     def _write(self, line: str, keep: bool) -> None:
         if self.terminal:
@@ -41,7 +41,7 @@ class ProgressLine:
 
 
 def describe(event: dict[str, Any]) -> str | None:
-    """One progress event in words, or None for one that is not for people. Events come from a device: trust no field."""
+    """One progress event in words, None for one that is not for people. A device sent it: no field is trusted."""
     try:
         match event.get("event"):
             case "phase":

@@ -1,7 +1,8 @@
 """Run records and attempts: what was measured is written once, checked by content, and never deleted.
 
-`results/attempts/RUN/TIME-NONCE/` holds what one attempt brought back, whatever became of it. `results/runs/RUN/record.json`
-is the one record of a run that the analysis reads. A rerun replaces the record and adds an attempt.
+`results/attempts/RUN/TIME-NONCE/` holds what one attempt brought back, whatever became of it.
+`results/runs/RUN/record.json` is the one record of a run that the analysis reads. A rerun replaces the record and adds
+an attempt.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     problem = damage(path)
     if problem:
-        raise UserError(f"{path}: {problem}. Start snakemake again: it sets the record aside and measures this run anew.")
+        raise UserError(f"{path}: {problem}. Start again: it is then set aside, and this run measured anew.")
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
 
@@ -203,7 +204,7 @@ def attempt_files(attempt: Path) -> dict[str, dict[str, Any]]:
 
 
 def register(attempt: Path, record: dict[str, Any], path: Path) -> None:
-    """Make an attempt the record of its run. The record comes first: dying in between, the next start does this again."""
+    """Make an attempt the record of its run. The record comes first: dying in between, the next start repeats this."""
     write_record(path, record)
     (attempt / REGISTERED).touch()
     for name in ATTEMPT_FILES:

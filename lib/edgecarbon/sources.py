@@ -8,12 +8,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(edgecarbon[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+(edgecarbon[\w.]*))", re.MULTILINE
+    r"^[ \t]*(?:from[ \t]+(edgecarbon[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+(edgecarbon[\w.]*))",
+    re.MULTILINE,
 )
 
 
 def sources_of(script: str | Path) -> list[str]:
-    """A script and, transitively, the modules of this package that it imports anywhere, as paths from the project's root.
+    """A script and every module of this package that it imports, directly or not, as paths from the project's root.
 
     Text is scanned rather than imported: this runs at every start of Snakemake, and must stay fast.
     """

@@ -15,7 +15,9 @@ from edgecarbon.errors import UserError
 class Section(BaseModel):
     """A config section: no unknown keys, no silent conversions, field docstrings become the schema's descriptions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -48,6 +50,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", key_node.start_mark)
@@ -100,13 +104,14 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
         following: list[type[BaseModel]] = []
         for candidate in current:
             if part in candidate.model_fields:
-                following += _models_in(candidate.model_fields[part].annotation)
+                following += models_in(candidate.model_fields[part].annotation)
         # A list index or a mapping key stays at the same models.
         current = following or current
     return sorted({name for candidate in current for name in candidate.model_fields})
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside a field annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in models_in(inner)]

@@ -15,7 +15,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class Estimate(Section):
-    """What the labelled estimate assumes where no sensor can be read: watts = idle + (busy - idle) × CPU utilisation."""
+    """What the labelled estimate assumes where there is no sensor: watts = idle + (busy - idle) × CPU utilisation."""
 
     idle_watts: Annotated[float, Field(ge=0)] = 5.0
     """Draw of the processor package with nothing to do, W."""

@@ -19,7 +19,7 @@ MAXIMUM_LINE_BYTES = 65536
 
 
 class LocalTransport:
-    """Runs the payload as a process group of its own, which ends when its standard input does: when this process dies."""
+    """Runs the payload as a process group of its own, which ends with its standard input: when this process dies."""
 
     def __init__(self, python: str | None) -> None:
         self.python = python or sys.executable
@@ -66,7 +66,7 @@ def _run_guarded(command: list[str], job: Job, log: int) -> Outcome:
         timer.cancel()
         _end_group(process)
     if overdue.is_set():
-        return Outcome(returncode, f"ended by the host, {job.deadline_s:.0f} s deadline and {GRACE_S:.0f} s grace passed")
+        return Outcome(returncode, f"ended by the host: the deadline of {job.deadline_s:.0f} s had passed")
     return Outcome(returncode, f"exit code {returncode}")
 
 

@@ -1,0 +1,76 @@
+"""Write what follows from the config models: JSON schemas for editors, and every default with its explanation.
+
+`python -m edgecarbon.config.generate` writes them; a test fails where they have drifted from the models.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from edgecarbon.config.base import Section, models_in
+from edgecarbon.config.devices import DevicesFile, LocalDevice
+from edgecarbon.config.experiment import Experiment
+from edgecarbon.config.workload import Workload
+
+WIDTH = 118
+SCHEMAS: dict[str, type[Section]] = {"config": Experiment, "devices": DevicesFile}
+DOCUMENTED: dict[str, type[Section]] = {
+    "An experiment: config/config.yaml": Experiment,
+    "A workload: an entry under `workloads`": Workload,
+    "A device on this machine: an entry under `devices` in config/devices.yaml": LocalDevice,
+}
+
+
+def generated(folder: Path) -> dict[Path, str]:
+    """The content of every generated file, by its path under the config folder."""
+    files = {folder / f"schema/{name}.schema.json": _schema(model) for name, model in SCHEMAS.items()}
+    sections = [f"# {title}\n\n" + _document(model, 0) for title, model in DOCUMENTED.items()]
+    header = "# Every field with its default. Made by `make schema` from the config models; not read by anything.\n\n"
+    return {**files, folder / "defaults.yaml": header + "\n".join(sections)}
+
+
+def _schema(model: type[Section]) -> str:
+    return json.dumps(model.model_json_schema(), indent=1) + "\n"
+
+
+def _document(model: type[BaseModel], depth: int) -> str:
+    lines = []
+    pad = "  " * depth
+    for name, field in model.model_fields.items():
+        text = " ".join((field.description or "").split())
+        lines += textwrap.wrap(text, WIDTH - len(pad), initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ")
+        inner = models_in(field.annotation)
+        is_section = isinstance(field.default, BaseModel) or field.default is PydanticUndefined
+        if inner and is_section and not _is_mapping(field.annotation):
+            lines += [f"{pad}{name}:", _document(inner[0], depth + 1).rstrip()]
+        else:
+            lines.append(f"{pad}{name}: {_value(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is dict
+
+
+def _value(default: Any) -> str:
+    if default is PydanticUndefined:
+        return "# required"
+    return yaml.safe_dump(default, default_flow_style=True, width=10**6).removesuffix("\n").removesuffix("\n...")
+
+
+def main() -> None:
+    for path, text in generated(Path("config")).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""A wrong configuration is told in plain words: file, field, what was expected, the nearest valid name."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edgecarbon import plan
+from edgecarbon.config.generate import generated
+from edgecarbon.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the shipped config that a test may spoil."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path
+
+
+def load(project, **overrides):
+    return plan.load_project([], overrides, project)
+
+
+def spoil(project, file, change):
+    path = project / file
+    data = yaml.safe_load(path.read_text())
+    change(data)
+    path.write_text(yaml.safe_dump(data))
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
+def test_shipped_configs_are_valid(name):
+    project = plan.load_project([f"config/{name}"], root=ROOT)
+    assert len(project.measured_runs) == (
+        len(project.experiment.workloads) * len(project.experiment.devices) * project.experiment.repeats
+    )
+
+
+WRONG = {
+    "misspelt key": (
+        "config/config.yaml",
+        lambda data: data.update(repeets=3),
+        ["config/config.yaml", "repeets", "did you mean 'repeats'?"],
+    ),
+    "misspelt key further down": (
+        "config/config.yaml",
+        lambda data: data["workloads"]["opt-125m"].update(batchsize=3),
+        ["workloads.opt-125m.batchsize", "did you mean 'batch_size'?"],
+    ),
+    "misspelt key of a device": (
+        "config/devices.yaml",
+        lambda data: data["devices"]["local"].update(acelerator="cpu"),
+        ["config/devices.yaml", "devices.local", "acelerator", "did you mean 'accelerator'?"],
+    ),
+    "unknown device": (
+        "config/config.yaml",
+        lambda data: data.update(devices=["locale"]),
+        ["config/config.yaml", "devices", "'locale'", "config/devices.yaml", "did you mean 'local'?"],
+    ),
+    "unknown reference device": (
+        "config/config.yaml",
+        lambda data: data.update(reference_devices=["rtx-a5000-bf17"]),
+        ["reference_devices", "did you mean 'rtx-a5000-bf16'?"],
+    ),
+    "unknown scenario": (
+        "config/config.yaml",
+        lambda data: data.update(scenarios=["defautl"]),
+        ["scenarios", "config/scenarios", "did you mean 'default'?"],
+    ),
+    "negative lifetime": (
+        "config/devices.yaml",
+        lambda data: data["devices"]["local"]["carbon"].update(lifetime_years=-4),
+        ["config/devices.yaml", "carbon.lifetime_years", "greater than 0", "-4"],
+    ),
+    "wrong type": (
+        "config/config.yaml",
+        lambda data: data.update(repeats="five"),
+        ["config/config.yaml", "repeats", "valid integer", "'five'"],
+    ),
+    "device listed twice": (
+        "config/config.yaml",
+        lambda data: data.update(devices=["local", "local"]),
+        ["config/config.yaml", "devices", "'local' is listed twice"],
+    ),
+    "missing field": (
+        "config/devices.yaml",
+        lambda data: data["devices"]["local"]["carbon"].pop("embodied"),
+        ["config/devices.yaml", "carbon.embodied", "required"],
+    ),
+    "unknown transport": (
+        "config/devices.yaml",
+        lambda data: data["devices"]["local"].update(transport="loca"),
+        ["config/devices.yaml", "devices.local", "transport", "'local'"],
+    ),
+    "nothing to run on": (
+        "config/config.yaml",
+        lambda data: data.update(devices=[], reference_devices=[]),
+        ["config/config.yaml", "devices", "at least one"],
+    ),
+    "embodied key that is not there": (
+        "config/devices.yaml",
+        lambda data: data["devices"]["local"]["carbon"].update(embodied="generic-computre"),
+        ["config/devices.yaml", "devices.local.carbon.embodied", "did you mean 'generic-computer'?"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_config_is_explained(project, case):
+    file, change, words = WRONG[case]
+    spoil(project, file, change)
+    with pytest.raises(UserError) as caught:
+        load(project)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_device_defined_twice_in_the_file(project):
+    path = project / "config/devices.yaml"
+    path.write_text(path.read_text() + path.read_text().split("devices:\n")[1])
+    with pytest.raises(UserError, match=r"config/devices\.yaml.*'local' is given twice"):
+        load(project)
+
+
+def test_unreadable_files(project):
+    path = project / "config/devices.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"devices\.yaml: cannot be read"):
+        load(project)
+    path.write_text("devices: [unclosed")
+    with pytest.raises(UserError, match=r"devices\.yaml: not valid YAML"):
+        load(project)
+    path.unlink()
+    with pytest.raises(UserError, match=r"devices\.yaml: cannot be read"):
+        load(project)
+
+
+def test_every_problem_is_told_at_once(project):
+    spoil(project, "config/config.yaml", lambda data: data.update(repeets=1, deadline_s=-1))
+    with pytest.raises(UserError) as caught:
+        load(project)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_command_line_overrides_the_files(project):
+    assert load(project, repeats=7).experiment.repeats == 7
+    nested = load(project, measurement={"idle_before_s": 1})
+    assert nested.experiment.measurement.idle_before_s == 1
+    assert nested.experiment.measurement.idle_after_s == load(project).experiment.measurement.idle_after_s
+
+
+def test_resolved_config_reads_back_the_same(project):
+    loaded = load(project)
+    path = plan.write_project(loaded, project / "results/configs")
+    assert plan.read_project(path).to_json() == loaded.to_json()
+    assert plan.write_project(loaded, project / "results/configs") == path
+
+
+def test_only_what_decides_a_measurement_is_in_its_settings(project):
+    before = load(project)
+    settings = before.run_settings("opt-125m", "local")
+    spoil(project, "config/devices.yaml", lambda data: data["devices"]["local"]["carbon"].update(lifetime_years=2))
+    spoil(project, "config/config.yaml", lambda data: data.update(repeats=9, name="other"))
+    after = load(project)
+    assert after.run_settings("opt-125m", "local") == settings
+    assert after.carbon_facts() != before.carbon_facts()
+    spoil(project, "config/devices.yaml", lambda data: data["devices"]["local"].update(accelerator="cpu"))
+    assert load(project).run_settings("opt-125m", "local") != settings
+
+
+def test_generated_files_match_the_models():
+    drifted = [path.name for path, text in generated(ROOT / "config").items() if path.read_text() != text]
+    assert not drifted, "run `make schema`"
