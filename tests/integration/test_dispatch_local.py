@@ -121,7 +121,7 @@ LocalTransport(None).run(Job(root / "payload.py", "run", {}, root / "attempt", 6
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_job_ends_when_its_host_does(tmp_path, number):
-    """The payload's own guard is tested with the worker; this one ends at the end of its standard input as that does."""
+    """The payload's own guard is tested with the worker; this one ends with its input as that does."""
     job(
         tmp_path,
         """
