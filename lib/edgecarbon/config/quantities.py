@@ -1,0 +1,161 @@
+"""What every number in `config/inputs/` and every literal in a scenario must state, and the units that they come in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from edgecarbon.config.base import Section
+
+Text = Annotated[str, Field(min_length=3)]
+Positive = Annotated[float, Field(gt=0)]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+"""A name that a scenario or a device refers to an entry by."""
+
+
+class Quantity(Section):
+    """A number that an assumption rests on. Its default is the median of its range's prior; nothing may be left out."""
+
+    value: Annotated[float, Field(ge=0)]
+    """Default, in `unit`."""
+
+    unit: Annotated[str, Field(min_length=1)]
+    """Unit of value, low and high; 1 for a ratio or a share."""
+
+    low: Annotated[float, Field(ge=0)]
+    """Low end of the range."""
+
+    high: Annotated[float, Field(ge=0)]
+    """High end of the range."""
+
+    source: Text
+    """Where the value and the range come from: citation or address, or that it is this project's assumption."""
+
+    year: Annotated[int, Field(ge=1990, le=2100)]
+    """Year that the value holds for or was published in."""
+
+    boundary: Text
+    """What the value covers."""
+
+    licence: Text
+    """Terms under which the value may be passed on."""
+
+    provenance: Literal["measured", "modelled", "estimated", "published"]
+    """How the value came about; an assumption of this project is `modelled`."""
+
+    @model_validator(mode="after")
+    def _range_holds_the_value(self) -> Quantity:
+        if self.low > self.high:
+            raise ValueError(f"the range is upside down: low {self.low:g} is above high {self.high:g}")
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"value {self.value:g} lies outside its range {self.low:g} to {self.high:g}")
+        return self
+
+
+class AboveZero(Quantity):
+    """A quantity whose whole range is above zero: it divides."""
+
+    low: Positive
+    """Low end of the range, above zero."""
+
+
+class Years(AboveZero):
+    """A service life."""
+
+    unit: Literal["years"]
+    """Years."""
+
+
+class Share(AboveZero):
+    """A share above 0 and at most 1."""
+
+    unit: Literal["1"]
+    """No unit."""
+
+    high: Annotated[float, Field(gt=0, le=1)]
+    """High end of the range, at most 1."""
+
+
+class Factor(AboveZero):
+    """What energy at a meter is multiplied by."""
+
+    unit: Literal["1"]
+    """No unit."""
+
+
+class KilowattHoursPerGigabyte(Quantity):
+    """Electricity of moving data."""
+
+    unit: Literal["kWh/GB"]
+    """Kilowatt-hours for 10^9 bytes."""
+
+
+class Watts(AboveZero):
+    """A draw."""
+
+    unit: Literal["W"]
+    """Watts."""
+
+
+class MegabytesPerSecond(AboveZero):
+    """A link speed."""
+
+    unit: Literal["MB/s"]
+    """10^6 bytes a second."""
+
+
+class WattHours(AboveZero):
+    """A battery's capacity."""
+
+    unit: Literal["Wh"]
+    """Watt-hours."""
+
+
+class Cycles(AboveZero):
+    """Full cycles that a battery is rated for."""
+
+    unit: Literal["cycles"]
+    """Full charge cycles."""
+
+
+class TeraflopsPerSecond(AboveZero):
+    """An arithmetic peak, dense."""
+
+    unit: Literal["TFLOP/s"]
+    """10^12 floating-point operations a second."""
+
+
+class GramsPerKilowattHour(Quantity):
+    """Carbon intensity of electricity."""
+
+    unit: Literal["gCO2e/kWh"]
+    """Grams of CO2-equivalent a kilowatt-hour."""
+
+
+class Kilograms(Quantity):
+    """Manufacturing emissions."""
+
+    unit: Literal["kgCO2e"]
+    """Kilograms of CO2-equivalent."""
+
+
+class BytesPerToken(Quantity):
+    """Data moved for each token."""
+
+    unit: Literal["B/token"]
+    """Bytes a token."""
+
+
+class BytesPerParameter(Quantity):
+    """Data moved for each model parameter."""
+
+    unit: Literal["B/parameter"]
+    """Bytes a parameter."""
+
+
+class HoursPerHour(Quantity):
+    """Hours of one kind for each hour of another."""
+
+    unit: Literal["h/h"]
+    """Hours an hour."""
