@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from edgecarbon.config.base import nearest, read_yaml, validate
-from edgecarbon.config.devices import Device, DevicesFile
+from edgecarbon.config.devices import Device, DevicesFile, LocalDevice
 from edgecarbon.config.experiment import Experiment
+from edgecarbon.config.inputs import Inputs, ReferenceDevice, load_inputs
 from edgecarbon.errors import UserError
 from edgecarbon.records import write_atomically
 
 DEFAULT_CONFIG = "config/config.yaml"
-REFERENCE_DEVICES = "config/inputs/reference_devices.yaml"
+INPUTS = "config/inputs"
 SCENARIOS = "config/scenarios"
 
 
@@ -41,6 +42,7 @@ class Project:
 
     experiment: Experiment
     devices: dict[str, Device]
+    references: dict[str, ReferenceDevice]
     config_name: str
 
     @property
@@ -68,6 +70,7 @@ class Project:
             "config_name": self.config_name,
             "experiment": self.experiment.model_dump(mode="json"),
             "devices": {name: device.model_dump(mode="json") for name, device in self.devices.items()},
+            "references": {name: device.model_dump(mode="json") for name, device in self.references.items()},
         }
 
     def data_settings(self, workload: str) -> dict[str, Any]:
@@ -126,15 +129,25 @@ def load_project(config_files: list[str], overrides: dict[str, Any] | None = Non
     experiment = validate(Experiment, data, source)
     devices_path = root / experiment.devices_file
     fleet = validate(DevicesFile, read_yaml(devices_path), experiment.devices_file).devices
-    _check_names(experiment, fleet, source, root)
-    return Project(experiment, {name: fleet[name] for name in experiment.devices}, source)
+    inputs = load_inputs(root / INPUTS)
+    _check_names(experiment, fleet, inputs, source, root)
+    return Project(
+        experiment,
+        {name: fleet[name] for name in experiment.devices},
+        {name: inputs.reference_devices.entries[name] for name in experiment.reference_devices},
+        source,
+    )
 
 
 def read_project(path: Path) -> Project:
     """Read back what `Project.to_json` wrote."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    devices = validate(DevicesFile, {"devices": data["devices"]}, str(path)).devices if data["devices"] else {}
-    return Project(validate(Experiment, data["experiment"], str(path)), devices, data["config_name"])
+    return Project(
+        validate(Experiment, data["experiment"], str(path)),
+        {name: validate(LocalDevice, device, str(path)) for name, device in data["devices"].items()},
+        {name: validate(ReferenceDevice, device, str(path)) for name, device in data["references"].items()},
+        data["config_name"],
+    )
 
 
 def write_project(project: Project, folder: Path) -> Path:
@@ -160,26 +173,25 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> None:
             base[key] = value
 
 
-def _check_names(experiment: Experiment, fleet: dict[str, Device], source: str, root: Path) -> None:
+def _check_names(
+    experiment: Experiment, fleet: dict[str, Device], inputs: Inputs, source: str, root: Path
+) -> None:
     if not experiment.devices and not experiment.reference_devices:
         raise UserError(f"{source}: devices: name at least one device or reference device; {nearest('', list(fleet))}")
-    references = read_yaml(root / REFERENCE_DEVICES).get("devices", {})
+    references = inputs.reference_devices
     scenarios = [path.stem for path in (root / SCENARIOS).glob("*.yaml")]
     problems = []
     for field, names, valid, where in (
         ("devices", experiment.devices, list(fleet), experiment.devices_file),
-        ("reference_devices", experiment.reference_devices, list(references), REFERENCE_DEVICES),
+        ("reference_devices", experiment.reference_devices, list(references.entries), references.file),
         ("scenarios", experiment.scenarios, scenarios, SCENARIOS),
     ):
-        problems += [
-            f"{source}: {field}: '{name}' is not in {where}; {nearest(name, valid)}"
-            for name in names
-            if name not in valid
-        ]
-    both = sorted(set(experiment.devices) & set(references))
-    problems += [
-        f"{experiment.devices_file}: devices.{name}: {REFERENCE_DEVICES} has a device of this name too; rename yours"
-        for name in both
-    ]
+        unknown = [name for name in names if name not in valid]
+        problems += [f"{source}: {field}: '{name}' is not in {where}; {nearest(name, valid)}" for name in unknown]
+    for name in sorted(set(experiment.devices) & set(references.entries)):
+        problems.append(f"{experiment.devices_file}: devices.{name}: {references.file} has this name too; rename yours")
     if problems:
         raise UserError("\n".join(problems))
+    for name in experiment.devices:
+        where = f"{experiment.devices_file}: devices.{name}.carbon"
+        inputs.embodied.find(fleet[name].carbon.embodied, f"{where}.embodied")

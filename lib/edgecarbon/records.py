@@ -21,7 +21,8 @@ from edgecarbon.errors import UserError
 RECORD_SCHEMA = "edgecarbon.record/1"
 RESULT_SCHEMA = "edgecarbon.result/1"
 ATTEMPT_FILES = ("spec.json", "result.json", "steps.jsonl", "samples.jsonl", "progress.jsonl")
-REGISTERED = "registered"
+USED = "used"
+"""Marks an attempt whose record the analysis has read; until then a start that was cut short takes it up again."""
 MAXIMUM_RESULT_BYTES = 64 * 2**20
 
 
@@ -131,16 +132,16 @@ def new_attempt(attempts: Path) -> tuple[Path, str]:
 
 
 def finished_attempt(attempts: Path, core: dict[str, Any]) -> Path | None:
-    """An attempt of this spec that was measured to its end but never became a record: the host died in between.
+    """An attempt of this spec that was measured to its end, but whose host died before anything came of it.
 
     Args:
         attempts: directory of a run's attempts.
         core: the spec without nonce and deadline, which differ between attempts.
 
-    Attempts that once became a record are left alone: then a new measurement was asked for.
+    Attempts that the analysis has read are left alone: then a new measurement was asked for.
     """
     for path in sorted(attempts.glob("*/")):
-        if (path / REGISTERED).exists() or not (path / "result.json").exists():
+        if (path / USED).exists() or not (path / "result.json").exists():
             continue
         try:
             spec = json.loads((path / "spec.json").read_bytes())
@@ -204,12 +205,16 @@ def attempt_files(attempt: Path) -> dict[str, dict[str, Any]]:
 
 
 def register(attempt: Path, record: dict[str, Any], path: Path) -> None:
-    """Make an attempt the record of its run. The record comes first: dying in between, the next start repeats this."""
+    """Make an attempt the record of its run, and its files read-only."""
     write_record(path, record)
-    (attempt / REGISTERED).touch()
     for name in ATTEMPT_FILES:
         if (attempt / name).exists():
             (attempt / name).chmod(0o444)
+
+
+def mark_used(attempt: Path) -> None:
+    """Say that the analysis has read an attempt: from now on, measuring its run again means a new attempt."""
+    (attempt / USED).touch()
 
 
 def _refuse_constant(name: str) -> float:

@@ -94,6 +94,8 @@ def test_finished_attempt_is_taken_up_once(tmp_path, attempt):
     assert records.finished_attempt(attempts, CORE) == attempt
     assert records.finished_attempt(attempts, {**CORE, "training": {"steps": 4}}) is None
     sealed(tmp_path, attempt)
+    assert records.finished_attempt(attempts, CORE) == attempt, "the host may die before anybody hears of the record"
+    records.mark_used(attempt)
     assert records.finished_attempt(attempts, CORE) is None
 
 

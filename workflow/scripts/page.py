@@ -1,0 +1,16 @@
+"""Build the report: one page that needs nothing but itself."""
+
+from pathlib import Path
+
+from edgecarbon import report, script, store
+from edgecarbon.plan import read_project
+
+
+def main(args):
+    project = read_project(args.config)
+    with store.connect(args.database, read_only=True) as database:
+        report.build(database, args.out, config_name=project.config_name)
+
+
+if __name__ == "__main__":
+    script.run(main, config=Path, database=Path, out=Path)

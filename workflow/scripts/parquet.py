@@ -1,0 +1,19 @@
+"""Write one run's record and samples as Parquet."""
+
+from pathlib import Path
+
+from edgecarbon import records, script, store
+
+
+def main(args):
+    record = records.read_record(args.record)
+    # The side of the comparison is an assumption, not a measurement: the configuration's word of today holds.
+    record["role"] = args.role
+    attempt = Path(record["attempt"]) if record["attempt"] else None
+    store.write_run_parquet(record, attempt, {path.stem: path for path in map(Path, args.out)})
+    if attempt:
+        records.mark_used(attempt)
+
+
+if __name__ == "__main__":
+    script.run(main, record=Path, role=str, out=list)
