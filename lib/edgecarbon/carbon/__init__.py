@@ -1,7 +1,7 @@
 """From energy to carbon: operational, embodied and network, on both sides, with uncertainty.
 
-The package itself holds only the formulas and imports nothing heavier than numpy. `edgecarbon.carbon.evaluation` applies
-them to runs under a scenario, and `edgecarbon.carbon.tables` writes what comes of it.
+The package itself holds only the formulas and imports nothing heavier than numpy. `edgecarbon.carbon.evaluation`
+applies them to runs under a scenario, and `edgecarbon.carbon.tables` writes what comes of it.
 """
 
 from edgecarbon.carbon.formulas import (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Number = float | NDArray[np.float64]
-"""A scalar or an array of draws. Every formula takes either, and returns a float where all its arguments are scalars."""
+"""A scalar or an array of draws. Every formula takes either; where all arguments are scalars it returns a float."""
 
 
 def number(name: str, value: object) -> NDArray[np.float64]:

@@ -186,7 +186,7 @@ def multiplexing_share(utilisation: Number, tenants: Number = 1.0) -> Any:
 
 
 def multiplexed_idle_kwh(idle_watts: Number, used_hours: Number, utilisation: Number, tenants: Number = 1.0) -> Any:
-    """Energy of a cloud machine's empty hours that falls on a run: watts × hours × (1/utilisation − 1) / tenants, kWh."""
+    """Energy of a cloud machine's empty hours that falls on a run, kWh: W × h × (1/utilisation − 1) / tenants."""
     unused = (1.0 / positive_share("utilisation", utilisation) - 1.0) / _tenants(tenants)
     return plain(number("idle_watts", idle_watts) * number("used_hours", used_hours) * unused / 1000.0)
 

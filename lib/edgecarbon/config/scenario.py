@@ -26,7 +26,7 @@ from edgecarbon.config.quantities import (
 from edgecarbon.errors import UserError
 
 Attribution = Literal["sunk", "time_share", "used_hours", "marginal_wear"]
-BOUNDARIES = ("gpu_board", "cpu_package", "dram", "soc", "battery", "wall", "not_known")
+BOUNDARIES = ("gpu_board", "cpu_package", "cpu_package_and_dram", "soc", "battery", "wall", "not_known")
 
 
 def _kind_of_choice(value: Any) -> str | None:
@@ -81,8 +81,8 @@ class Boundaries(Section):
     cpu_package: Choice
     """A processor's counter: memory, board, storage and power supply are missing."""
 
-    dram: Choice
-    """A memory counter."""
+    cpu_package_and_dram: Choice
+    """Counters of processor and memory: board, storage and power supply are missing."""
 
     soc: Choice
     """A system-on-chip's counter: screen, storage and radio are missing."""
