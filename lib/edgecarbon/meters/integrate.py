@@ -183,10 +183,10 @@ def _counter(
 
 def _steps(channel: Channel, xs: list[float], ys: list[float], flags: set[str]) -> tuple[list[float], str | None]:
     """Joules between neighbouring samples with wraps undone, and the flag that makes the counter invalid, if any."""
-    span_s = xs[-1] - xs[0]
-    rises = [max(0.0, b - a) for a, b in pairwise(ys)]
-    # Without a stated bound, twice the mean power of the rising steps must do to tell how soon the counter may wrap.
-    bound_watts = channel.max_watts or (2 * sum(rises) / span_s if span_s > 0 else 0.0)
+    # Without a stated bound, twice the steepest rise must do to tell how soon the counter may wrap.
+    bound_watts = channel.max_watts or 2 * max(
+        (b - a) / max(u - t, channel.update_period_s) for (t, a), (u, b) in pairwise(zip(xs, ys, strict=True))
+    )
     steps = []
     for i in range(1, len(xs)):
         step, wait_s = ys[i] - ys[i - 1], xs[i] - xs[i - 1]
