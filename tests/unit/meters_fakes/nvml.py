@@ -16,7 +16,9 @@ class Nvml:
 
     def __init__(self, *boards: dict[str, Any]) -> None:
         usual = {"name": "A100", "mig": 0, "mj": 1000, "w": {186: 250.0, 185: 240.0}, "refused": ()}
-        self.boards: list[dict[str, Any]] = [{**usual, "uuid": f"GPU-{n}aaa", **board} for n, board in enumerate(boards)]
+        self.boards: list[dict[str, Any]] = [
+            {**usual, "uuid": f"GPU-{n}aaa", **board} for n, board in enumerate(boards)
+        ]
         self.open = 0
 
     def nvmlInit(self) -> None:
