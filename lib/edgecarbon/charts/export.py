@@ -1,0 +1,81 @@
+"""Charts as files: SVG, and HTML that holds its own copy of Vega and needs no network."""
+
+from __future__ import annotations
+
+import html
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from edgecarbon.charts.style import Chart
+
+VEGALITE_VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+# No menu entry that would leave the page.
+EMBED_OPTIONS = {"renderer": "svg", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
+
+# The policy makes "needs no network" a fact that the browser enforces. Vega compiles expressions, hence unsafe-eval.
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+)
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title}</title>
+<style>body {{ margin: 1rem; background: white; }} #chart {{ max-width: 100%; overflow-x: auto; }}</style>
+</head>
+<body>
+<div id="chart"></div>
+<script>{bundle}</script>
+<script>vegaEmbed("#chart", {spec}, {options});</script>
+</body>
+</html>
+"""
+
+
+def specification(chart: Chart) -> dict[str, Any]:
+    """The chart as Vega-Lite, without the address of its schema, which a page that needs no network has no use for."""
+    spec: dict[str, Any] = json.loads(chart.to_json(indent=None))
+    spec.pop("$schema", None)
+    return spec
+
+
+def script_json(value: Any) -> str:
+    """JSON that is safe inside a script element, whatever a device or a source is called."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+@cache
+def javascript_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, for a script element; it defines `vegaEmbed`."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGALITE_VERSION)
+    if "</script" in bundle.lower():
+        raise ValueError("the JavaScript bundle cannot stand inside a script element")
+    return bundle
+
+
+def save(chart: Chart, svg_path: Path, html_path: Path) -> None:
+    """Write the chart as SVG, and as one interactive HTML file that needs no network."""
+    for path in (svg_path, html_path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    spec = specification(chart)
+    svg_path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGALITE_VERSION), encoding="utf-8")
+    title = spec.get("title")
+    page = _PAGE.format(
+        policy=CONTENT_POLICY,
+        title=html.escape(title["text"] if isinstance(title, dict) else str(title)),
+        bundle=javascript_bundle(),
+        spec=script_json(spec),
+        options=script_json(EMBED_OPTIONS),
+    )
+    html_path.write_text(page, encoding="utf-8")
