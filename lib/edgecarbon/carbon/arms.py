@@ -1,0 +1,225 @@
+"""One device under one scenario: which assumptions hold for it, and what its work then emits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from edgecarbon.carbon.formulas import (
+    HOURS_PER_YEAR,
+    embodied_grams,
+    full_cycles,
+    network_grams,
+    operational_grams,
+    radio_kwh_per_gb,
+    wear_grams,
+)
+from edgecarbon.config.inputs import Inputs
+from edgecarbon.config.scenario import Assumption, Attribution, ResolvedScenario, Segment, Side
+from edgecarbon.errors import UserError
+
+Look = Callable[[Assumption], Any]
+"""How an assumption is read: its value, or its draws."""
+
+# Boundaries as the database names them to the scenario's fields.
+BOUNDARY_FIELDS = {"cpu_package+dram": "cpu_package_and_dram"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What runs took: scalars, or arrays that broadcast to (runs, draws)."""
+
+    energy_kwh: Any
+    hours: Any
+    data_bytes: Any
+    weights_bytes: Any
+
+
+@dataclass(frozen=True)
+class BatteryWear:
+    """What the wear of a device's battery is reckoned from."""
+
+    embodied_share: Assumption
+    rated_cycles: Assumption
+    capacity: Assumption
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A device with the assumptions that hold for it."""
+
+    device: str
+    role: Literal["cloud", "edge"]
+    embodied_key: str
+    side: Side
+    boundaries: Mapping[str, Assumption]
+    grid: Assumption
+    embodied: tuple[Assumption, ...]
+    lifetime: Assumption
+    utilisation: Assumption
+    battery: BatteryWear | None
+    life_lost_per_hour: Assumption | None
+    fixed_attribution: Attribution | None
+    """Charged so under every attribution: a cloud machine was bought for such work."""
+
+    def attribution(self, variant: Attribution) -> Attribution:
+        """How this device is charged under a variant."""
+        return self.fixed_attribution or variant
+
+    def boundary_factor(self, boundary: str | None) -> Assumption:
+        """From the meter's boundary to the whole machine."""
+        field = BOUNDARY_FIELDS.get(boundary or "", boundary or "")
+        return self.boundaries.get(field, self.boundaries["not_known"])
+
+    def site_factor(self, boundary: str | None) -> Assumption | None:
+        """PUE in the cloud; the charger at the edge, for a device with a battery that was not metered at the plug."""
+        applies = self.role == "cloud" or (self.battery is not None and boundary != "wall")
+        return self.side.site_factor if applies else None
+
+    def overhead(self, boundary: str | None, look: Look) -> Any:
+        """κ: what the grid delivers for each joule at the meter."""
+        site = self.site_factor(boundary)
+        return look(self.boundary_factor(boundary)) * (1.0 if site is None else look(site))
+
+    def operational(self, work: Work, boundary: str | None, look: Look) -> Any:
+        return operational_grams(work.energy_kwh, look(self.grid), self.overhead(boundary, look))
+
+    def network(self, work: Work, look: Look) -> Any:
+        """Every segment of both paths, on the device's own grid."""
+        total: Any = 0.0
+        for moved, path in ((work.data_bytes, self.side.data_path), (work.weights_bytes, self.side.weights_path)):
+            for segment in path:
+                total = total + network_grams(moved, _kwh_per_gb(segment, look), look(self.grid))
+        return total
+
+    def charged(self, work: Work, boundary: str | None, variant: Attribution, look: Look) -> Any:
+        """Manufacturing charged to the work under an attribution."""
+        attribution = self.attribution(variant)
+        embodied_kg = sum(look(part) for part in self.embodied)
+        lifetime_hours = look(self.lifetime) * HOURS_PER_YEAR
+        if attribution == "marginal_wear":
+            return self._wear(work, boundary, embodied_kg, lifetime_hours, look)
+        share, used = look(self.side.resource_share), look(self.utilisation)
+        return embodied_grams(embodied_kg, lifetime_hours, work.hours, share, attribution, used)
+
+    def _wear(self, work: Work, boundary: str | None, embodied_kg: Any, lifetime_hours: Any, look: Look) -> Any:
+        lost = 0.0 if self.life_lost_per_hour is None else look(self.life_lost_per_hour)
+        if self.battery is None:
+            return wear_grams(0.0, 0.0, 1.0, embodied_kg, work.hours * lost, lifetime_hours)
+        through_battery_kwh = work.energy_kwh * look(self.boundary_factor(boundary))
+        cycles = full_cycles(through_battery_kwh, look(self.battery.capacity))
+        battery_kg = embodied_kg * look(self.battery.embodied_share)
+        rated = look(self.battery.rated_cycles)
+        return wear_grams(battery_kg, cycles, rated, embodied_kg, work.hours * lost, lifetime_hours)
+
+    def assumptions(self, boundaries: set[str | None]) -> list[Assumption]:
+        """Everything that figures on these boundaries rest on."""
+        found = [self.grid, *self.embodied, self.lifetime, self.utilisation, self.side.resource_share]
+        for boundary in boundaries:
+            site = self.site_factor(boundary)
+            found += [self.boundary_factor(boundary), *([] if site is None else [site])]
+        for segment in (*self.side.data_path, *self.side.weights_path):
+            found += segment.assumptions
+        if self.battery is not None:
+            found += [self.battery.embodied_share, self.battery.rated_cycles, self.battery.capacity]
+        return found + ([] if self.life_lost_per_hour is None else [self.life_lost_per_hour])
+
+
+def build_arm(device: str, facts: Mapping[str, Any], scenario: ResolvedScenario, inputs: Inputs) -> Arm:
+    """Find the assumptions that hold for a device.
+
+    Args:
+        facts: role, embodied, and optionally lifetime_years, lifetime (key), owner_utilisation, grid_zone, battery,
+            host_embodied (key).
+
+    Raises:
+        UserError: a key that matches no entry, with the nearest.
+    """
+    where = f"device '{device}'"
+    role: Literal["cloud", "edge"] = facts["role"]
+    if role not in ("cloud", "edge"):
+        raise UserError(f"{where}: role: expected 'cloud' or 'edge', found {role!r}")
+    side = scenario.cloud if role == "cloud" else scenario.edge
+    own = facts if scenario.settings.device_facts_first else {}
+    entry = inputs.embodied.find(facts["embodied"], f"{where}: embodied")
+    embodied = [Assumption.of(f"embodied/{facts['embodied']}", entry)]
+    if role == "cloud" and entry.boundary == "gpu_board":
+        embodied += _host(facts, scenario, inputs, where)
+    utilisation = own.get("owner_utilisation")
+    grid_zone = own.get("grid_zone")
+    return Arm(
+        device=device,
+        role=role,
+        embodied_key=facts["embodied"],
+        side=side,
+        boundaries=scenario.boundaries,
+        grid=side.grid if grid_zone is None else _zone(grid_zone, inputs, where),
+        embodied=tuple(embodied),
+        lifetime=_lifetime(device, facts, entry.lifetime, scenario, inputs),
+        utilisation=side.utilisation if utilisation is None else _stated(device, "utilisation", utilisation, "1"),
+        battery=_battery(entry.battery or scenario.settings.edge.battery, inputs) if _on_battery(facts) else None,
+        life_lost_per_hour=scenario.life_lost_per_hour if role == "edge" else None,
+        fixed_attribution="used_hours"
+        if role == "cloud" and scenario.settings.cloud.attribution == "used_hours"
+        else None,
+    )
+
+
+def _on_battery(facts: Mapping[str, Any]) -> bool:
+    return facts["role"] == "edge" and bool(facts.get("battery"))
+
+
+def _host(facts: Mapping[str, Any], scenario: ResolvedScenario, inputs: Inputs, where: str) -> list[Assumption]:
+    key = facts.get("host_embodied")
+    if scenario.host_embodied is None:
+        return []
+    if key is None:
+        return [scenario.host_embodied]
+    return [Assumption.of(f"embodied/{key}", inputs.embodied.find(key, f"{where}: host_embodied"))]
+
+
+def _zone(zone: str, inputs: Inputs, where: str) -> Assumption:
+    found = inputs.grid.find(zone, None, f"{where}: grid_zone")
+    return Assumption.of(f"grid/{zone}/{found.year}", found)
+
+
+def _lifetime(
+    device: str, facts: Mapping[str, Any], embodied_lifetime: str, scenario: ResolvedScenario, inputs: Inputs
+) -> Assumption:
+    """What the owner states, then the scenario, then what is usual for the kind of device; see `device_facts_first`."""
+    side = scenario.cloud if facts["role"] == "cloud" else scenario.edge
+    years = facts.get("lifetime_years")
+    if side.lifetime is not None and (years is None or not scenario.settings.device_facts_first):
+        return side.lifetime
+    if years is not None:
+        return _stated(device, "lifetime", years, "years")
+    key = facts.get("lifetime") or embodied_lifetime
+    return Assumption.of(f"lifetimes/{key}", inputs.lifetimes.find(key, f"device '{device}': lifetime"))
+
+
+def _stated(device: str, what: str, value: float, unit: str) -> Assumption:
+    source = "stated for this device in the fleet's configuration"
+    return Assumption(
+        f"device/{device}/{what}", value, value, value, unit, source, None, device, "the user's own", "estimated"
+    )
+
+
+def _battery(key: str, inputs: Inputs) -> BatteryWear:
+    battery = inputs.batteries.find(key, "battery")
+    return BatteryWear(
+        *(
+            Assumption.of(f"batteries/{key}/{field}", getattr(battery, field))
+            for field in ("embodied_share", "rated_cycles", "capacity")
+        )
+    )
+
+
+def _kwh_per_gb(segment: Segment, look: Look) -> Any:
+    if segment.per_gigabyte is not None:
+        return look(segment.per_gigabyte)
+    assert segment.watts is not None
+    assert segment.speed is not None
+    return radio_kwh_per_gb(look(segment.watts), np.multiply(look(segment.speed), 1e6))

@@ -1,0 +1,180 @@
+"""A scenario applied to runs: carbon of every run under every attribution, and who wins each pair of devices."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecarbon.carbon.arms import Arm, build_arm
+from edgecarbon.carbon.draws import Array, Draws
+from edgecarbon.carbon.formulas import sci
+from edgecarbon.carbon.verdicts import verdict_rows
+from edgecarbon.carbon.work import Judge, Run, drawn_energy, energy, value, work_of
+from edgecarbon.config.base import nearest
+from edgecarbon.config.inputs import Inputs
+from edgecarbon.config.scenario import Assumption, Attribution, ResolvedScenario
+from edgecarbon.errors import UserError
+
+LOW, HIGH = 0.05, 0.95
+RUNS_AT_ONCE = 256
+TOKENS_PER_UNIT = 1e6
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows of the tables `carbon`, `verdicts` and `assumptions` for one scenario."""
+
+    carbon: list[Row]
+    verdicts: list[Row]
+    assumptions: list[Row]
+
+
+def evaluate(
+    scenario: ResolvedScenario,
+    inputs: Inputs,
+    devices: Mapping[str, Mapping[str, Any]],
+    runs: Sequence[Run],
+) -> Result:
+    """Judge runs under a scenario. Equal arguments give equal rows.
+
+    Args:
+        devices: by name: role, embodied (exact key), and optionally lifetime_years, owner_utilisation, grid_zone,
+            battery, host_embodied and lifetime (keys).
+        runs: rows of the table `runs`.
+
+    Raises:
+        UserError: a device that the fleet lacks, an inexact key, a run without tokens, steps or time, or one that
+            lasts longer than its device lives.
+    """
+    by_device: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run["device"] not in devices:
+            raise UserError(
+                f"run {run['run_id']}: device '{run['device']}' is unknown; {nearest(run['device'], list(devices))}"
+            )
+        _check(run)
+        by_device[run["device"]].append(run)
+    arms = {name: build_arm(name, devices[name], scenario, inputs) for name in sorted(by_device)}
+    judge = Judge(scenario, Draws(scenario.settings.seed, scenario.settings.draws), arms)
+    carbon: list[Row] = []
+    for name, arm in arms.items():
+        try:
+            carbon += _carbon_rows(judge, arm, by_device[name])
+        except ValueError as error:
+            raise UserError(f"{scenario.file}: device '{name}': {error}") from None
+    carbon.sort(key=lambda row: (row["workload"], row["device"], row["repeat"]))
+    return Result(carbon, verdict_rows(judge, runs), _assumption_rows(judge, inputs, by_device))
+
+
+def _carbon_rows(judge: Judge, arm: Arm, runs: Sequence[Run]) -> Iterator[Row]:
+    by_boundary: dict[str | None, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_boundary[run["boundary"]].append(run)
+    for boundary, alike in by_boundary.items():
+        for start in range(0, len(alike), RUNS_AT_ONCE):
+            yield from _rows_of(judge, arm, boundary, alike[start : start + RUNS_AT_ONCE])
+
+
+def _rows_of(judge: Judge, arm: Arm, boundary: str | None, runs: Sequence[Run]) -> Iterator[Row]:
+    """Rows of runs of one device on one boundary."""
+    settings, scenario = judge.scenario.settings, judge.scenario
+    intervals = [energy(run, settings.energy) for run in runs]
+    point = np.array([[one[0] or 0.0] for one in intervals], np.float64)
+    look = judge.draws.of
+    default = work_of(judge, runs, point, value)
+    drawn = work_of(judge, runs, drawn_energy(judge, arm.device, intervals), look)
+    used = arm.operational(drawn, boundary, look) + arm.network(drawn, look)
+    columns: dict[str, tuple[Array, Array, Array]] = {}
+    for variant in settings.attributions:
+        charged = arm.attribution(variant)
+        if charged not in columns:
+            total = used + arm.charged(drawn, boundary, variant, look)
+            low, high = np.quantile(np.broadcast_to(total, (len(runs), judge.draws.count)), (LOW, HIGH), axis=1)
+            columns[charged] = (_flat(arm.charged(default, boundary, variant, value), len(runs)), low, high)
+    shared = {
+        "boundary": boundary,
+        "overhead_factor": float(arm.overhead(boundary, value)),
+        "intensity_g_per_kwh": arm.grid.value,
+        "embodied_key": arm.embodied_key,
+    }
+    operational = _flat(arm.operational(default, boundary, value), len(runs))
+    network = _flat(arm.network(default, value), len(runs))
+    for index, run in enumerate(runs):
+        joules = intervals[index][0]
+        for variant in settings.attributions:
+            embodied, low, high = (float(part[index]) for part in columns[arm.attribution(variant)])
+            parts: Row = {
+                "operational_grams": float(operational[index]),
+                "embodied_grams": embodied,
+                "network_grams": float(network[index]),
+                "total_low_grams": low,
+                "total_high_grams": high,
+                "energy_joules": joules,
+            }
+            if joules is None:
+                # Wear is reckoned from energy; time and bytes are known without it.
+                unknown = {"operational_grams", "total_low_grams", "total_high_grams"}
+                unknown |= {"embodied_grams"} if arm.attribution(variant) == "marginal_wear" else set()
+                parts |= dict.fromkeys(unknown)
+            yield from _unit_rows(scenario.name, run, variant, parts, shared)
+
+
+def _unit_rows(scenario: str, run: Run, variant: Attribution, parts: Row, shared: Row) -> Iterator[Row]:
+    """One row for each functional unit; None where the run's energy is absent."""
+    units = {"run": 1.0, "step": run["steps"], "million_tokens": run["tokens"] / TOKENS_PER_UNIT}
+    for name, count in units.items():
+        total = None
+        if parts["energy_joules"] is not None:
+            total = sci(parts["operational_grams"] + parts["network_grams"], parts["embodied_grams"], count)
+        yield {
+            "scenario": scenario,
+            **{key: run[key] for key in ("run_id", "workload", "device", "repeat", "role")},
+            "attribution": variant,
+            "functional_unit": name,
+            **{key: None if part is None else part / count for key, part in parts.items()},
+            "total_grams": total,
+            "provenance": run["provenance"],
+            **shared,
+        }
+
+
+def _assumption_rows(judge: Judge, inputs: Inputs, by_device: Mapping[str, Sequence[Run]]) -> list[Row]:
+    scenario = judge.scenario
+    used_by: dict[Assumption, set[str]] = defaultdict(set)
+    for name, arm in judge.arms.items():
+        found = arm.assumptions({run["boundary"] for run in by_device[name]})
+        found += [scenario.bytes_per_token]
+        if scenario.settings.traffic.weights_every_steps is not None:
+            found += [scenario.bytes_per_parameter]
+        reference = inputs.reference_devices.entries.get(name)
+        if reference is not None and any(run["record_kind"] == "modelled" for run in by_device[name]):
+            for part in ("peak", "sustained", "draw"):
+                found.append(Assumption.of(f"reference_devices/{name}/{part}", getattr(reference, part)))
+        for assumption in found:
+            used_by[assumption].add(name)
+    ordered = sorted(used_by, key=lambda assumption: assumption.name)
+    return [
+        {"scenario": scenario.name, **asdict(assumption), "used_by": ", ".join(sorted(used_by[assumption]))}
+        for assumption in ordered
+    ]
+
+
+def _check(run: Run) -> None:
+    """A functional unit of zero would make every figure per unit meaningless."""
+    for name in ("tokens", "steps", "duration_s"):
+        if not run[name] or run[name] < 0:
+            raise UserError(f"run {run['run_id']}: {name}: expected more than none, found {run[name]}")
+
+
+def _flat(values: Any, count: int) -> Array:
+    return np.broadcast_to(np.asarray(values, np.float64), (count, 1))[:, 0]
+
+
+def _per(grams: Any, count: float) -> float | None:
+    return None if grams is None else float(grams) / count
