@@ -16,7 +16,7 @@ from edgecarbon.carbon.verdicts import verdict_rows
 from edgecarbon.carbon.work import Judge, Run, drawn_energy, energy, value, work_of
 from edgecarbon.config.base import nearest
 from edgecarbon.config.inputs import Inputs
-from edgecarbon.config.scenario import Assumption, Attribution, ResolvedScenario
+from edgecarbon.config.scenario import Assumption, ResolvedScenario
 from edgecarbon.errors import UserError
 
 LOW, HIGH = 0.05, 0.95
@@ -68,6 +68,7 @@ def evaluate(
             carbon += _carbon_rows(judge, arm, by_device[name])
         except ValueError as error:
             raise UserError(f"{scenario.file}: device '{name}': {error}") from None
+    # Stable: attributions and functional units keep their order within a run.
     carbon.sort(key=lambda row: (row["workload"], row["device"], row["repeat"]))
     return Result(carbon, verdict_rows(judge, runs), _assumption_rows(judge, inputs, by_device))
 
@@ -105,43 +106,35 @@ def _rows_of(judge: Judge, arm: Arm, boundary: str | None, runs: Sequence[Run]) 
     }
     operational = _flat(arm.operational(default, boundary, value), len(runs))
     network = _flat(arm.network(default, value), len(runs))
-    for index, run in enumerate(runs):
-        joules = intervals[index][0]
-        for variant in settings.attributions:
-            embodied, low, high = (float(part[index]) for part in columns[arm.attribution(variant)])
-            parts: Row = {
-                "operational_grams": float(operational[index]),
-                "embodied_grams": embodied,
-                "network_grams": float(network[index]),
-                "total_low_grams": low,
-                "total_high_grams": high,
-                "energy_joules": joules,
-            }
-            if joules is None:
-                # Wear is reckoned from energy; time and bytes are known without it.
-                unknown = {"operational_grams", "total_low_grams", "total_high_grams"}
-                unknown |= {"embodied_grams"} if arm.attribution(variant) == "marginal_wear" else set()
-                parts |= dict.fromkeys(unknown)
-            yield from _unit_rows(scenario.name, run, variant, parts, shared)
-
-
-def _unit_rows(scenario: str, run: Run, variant: Attribution, parts: Row, shared: Row) -> Iterator[Row]:
-    """One row for each functional unit; None where the run's energy is absent."""
-    units = {"run": 1.0, "step": run["steps"], "million_tokens": run["tokens"] / TOKENS_PER_UNIT}
-    for name, count in units.items():
-        total = None
-        if parts["energy_joules"] is not None:
-            total = sci(parts["operational_grams"] + parts["network_grams"], parts["embodied_grams"], count)
-        yield {
-            "scenario": scenario,
-            **{key: run[key] for key in ("run_id", "workload", "device", "repeat", "role")},
-            "attribution": variant,
-            "functional_unit": name,
-            **{key: None if part is None else part / count for key, part in parts.items()},
-            "total_grams": total,
-            "provenance": run["provenance"],
-            **shared,
+    for variant in settings.attributions:
+        attribution = arm.attribution(variant)
+        embodied, low, high = columns[attribution]
+        parts = {
+            "operational_grams": operational,
+            "embodied_grams": embodied,
+            "network_grams": network,
+            "total_low_grams": low,
+            "total_high_grams": high,
+            "energy_joules": point[:, 0],
         }
+        unknown = {"operational_grams", "total_grams", "total_low_grams", "total_high_grams", "energy_joules"}
+        # Wear is reckoned from energy; time and bytes are known without it.
+        unknown |= {"embodied_grams"} if attribution == "marginal_wear" else set()
+        for row, index in _unit_rows(runs, parts):
+            gaps = dict.fromkeys(unknown) if intervals[index][0] is None else {}
+            yield {"scenario": scenario.name, "attribution": variant, **row, **gaps, **shared}
+
+
+def _unit_rows(runs: Sequence[Run], parts: Mapping[str, Array]) -> Iterator[tuple[Row, int]]:
+    """One row a run and functional unit, with the index of the run."""
+    steps, tokens = (np.array([run[name] for run in runs], np.float64) for name in ("steps", "tokens"))
+    for unit, count in (("run", np.ones_like(steps)), ("step", steps), ("million_tokens", tokens / TOKENS_PER_UNIT)):
+        grams = {name: (part / count).tolist() for name, part in parts.items()}
+        used = parts["operational_grams"] + parts["network_grams"]
+        grams["total_grams"] = sci(used, parts["embodied_grams"], count).tolist()
+        for index, run in enumerate(runs):
+            facts = {key: run[key] for key in ("run_id", "workload", "device", "repeat", "role", "provenance")}
+            yield {**facts, "functional_unit": unit, **{name: part[index] for name, part in grams.items()}}, index
 
 
 def _assumption_rows(judge: Judge, inputs: Inputs, by_device: Mapping[str, Sequence[Run]]) -> list[Row]:
@@ -174,7 +167,3 @@ def _check(run: Run) -> None:
 
 def _flat(values: Any, count: int) -> Array:
     return np.broadcast_to(np.asarray(values, np.float64), (count, 1))[:, 0]
-
-
-def _per(grams: Any, count: float) -> float | None:
-    return None if grams is None else float(grams) / count

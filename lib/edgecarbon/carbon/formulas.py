@@ -224,7 +224,8 @@ def break_even_energy_ratio(
     used_hours = positive("edge_lifetime_years", edge_lifetime_years) * HOURS_PER_YEAR
     used_hours = used_hours * positive_share("edge_used_share", edge_used_share)
     embodied = number("edge_embodied_kg", edge_embodied_kg) * 1000.0 / used_hours * hours_per_kwh
-    edge = np.asarray(operational_grams(1.0, edge_intensity_g_per_kwh, edge_overhead_factor))
+    overhead = number("edge_overhead_factor", edge_overhead_factor)
+    edge = overhead * number("edge_intensity_g_per_kwh", edge_intensity_g_per_kwh)
     edge = edge + share("edge_attribution_weight", edge_attribution_weight) * embodied
     host, pue = number("cloud_host_factor", cloud_host_factor), number("cloud_pue", cloud_pue)
     cloud = host * pue * number("cloud_intensity_g_per_kwh", cloud_intensity_g_per_kwh)

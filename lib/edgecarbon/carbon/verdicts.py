@@ -40,8 +40,8 @@ class Side:
 
     arm: Arm
     runs: Sequence[Run]
-    total_grams_per_token: dict[Attribution, Array] | None
-    """Draws by attribution; None where no run has an energy."""
+    grams_per_token: Array | None
+    """Draws, shape (attributions, draws); None where no run has an energy."""
 
 
 def verdict_rows(judge: Judge, runs: Sequence[Run]) -> list[Row]:
@@ -71,12 +71,8 @@ def _side(judge: Judge, device: str, runs: Sequence[Run]) -> Side:
     look, boundary = judge.draws.of, average["boundary"]
     work = work_of(judge, [average], drawn, look)
     used = arm.operational(work, boundary, look) + arm.network(work, look)
-    totals = {
-        variant: np.broadcast_to(used + arm.charged(work, boundary, variant, look), (1, judge.draws.count))[0]
-        / average["tokens"]
-        for variant in settings.attributions
-    }
-    return Side(arm, runs, totals)
+    totals = [used + arm.charged(work, boundary, variant, look) for variant in settings.attributions]
+    return Side(arm, runs, np.concatenate(totals) / average["tokens"])
 
 
 def _average(runs: Sequence[Run]) -> dict[str, Any]:
@@ -105,7 +101,7 @@ def _scatter(judge: Judge, average: Run, joules: Sequence[float]) -> Any:
 def _pair_rows(judge: Judge, workload: str, cloud: Side, edge: Side) -> Iterator[Row]:
     attributions = judge.scenario.settings.attributions
     comparable, caveat = _caveat(judge, cloud, edge)
-    found = {variant: _ratio(cloud, edge, variant) for variant in attributions}
+    found = _ratios(cloud, edge, attributions)
     edge_wins = {median > 1 for median, *_ in found.values() if median is not None}
     for variant in attributions:
         median, low, high, probability = found[variant]
@@ -126,15 +122,19 @@ def _pair_rows(judge: Judge, workload: str, cloud: Side, edge: Side) -> Iterator
         }
 
 
-def _ratio(cloud: Side, edge: Side, variant: Attribution) -> tuple[float | None, ...]:
-    """(median, 5 %, 95 %, P(edge wins)) of cloud over edge; None where it is not a number."""
-    if cloud.total_grams_per_token is None or edge.total_grams_per_token is None:
-        return None, None, None, None
-    ours, theirs = cloud.total_grams_per_token[variant], edge.total_grams_per_token[variant]
-    probability = float(np.mean(ours > theirs) + np.mean(ours == theirs) / 2)
+def _ratios(cloud: Side, edge: Side, variants: Sequence[Attribution]) -> dict[Attribution, tuple[float | None, ...]]:
+    """(median, 5 %, 95 %, P(edge wins)) of cloud over edge, by attribution; None where it is not a number."""
+    if cloud.grams_per_token is None or edge.grams_per_token is None:
+        return dict.fromkeys(variants, (None, None, None, None))
+    ours, theirs = cloud.grams_per_token, edge.grams_per_token
+    # A tie is half a win.
+    probabilities = np.mean((ours > theirs) + 0.5 * (ours == theirs), axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.quantile(ours / theirs, (0.5, 1 - SURE, SURE))
-    return (*(float(one) if np.isfinite(one) else None for one in ratios), probability)
+        quantiles = np.quantile(ours / theirs, (0.5, 1 - SURE, SURE), axis=1)
+    return {
+        variant: (*(float(one) if np.isfinite(one) else None for one in quantiles[:, row]), float(probabilities[row]))
+        for row, variant in enumerate(variants)
+    }
 
 
 def _winner(probability: float | None) -> str:
