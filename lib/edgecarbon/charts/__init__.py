@@ -26,8 +26,7 @@ CHARTS: dict[str, ChartEntry] = {
     "energy_per_step": ChartEntry(
         energy.energy_per_step,
         "Energy per training step",
-        "Gross energy of one optimiser step on each device, within the boundary named below it. A solid point was "
-        "measured; a hollow one was modelled or estimated. The line is the 95 % interval.",
+        "What one optimiser step takes on each device, within the boundary named below it.",
     ),
     "energy_per_million_tokens": ChartEntry(
         energy.energy_per_million_tokens,
@@ -49,12 +48,12 @@ CHARTS: dict[str, ChartEntry] = {
         carbon.carbon,
         "Carbon under each attribution",
         "Operational, embodied and network carbon of a million tokens. The panels differ only in how much of the "
-        "device's making is charged to the run. The whisker is the 5 to 95 % range over the inputs.",
+        "device's making is charged to the run.",
     ),
     "verdict": ChartEntry(
         carbon.verdict,
         "Verdict",
-        "Carbon of the cloud over carbon of the edge, for every pair of devices and every attribution. Right of 1 the "
-        "edge emits less. A line that crosses 1 is no clear verdict.",
+        "Carbon of the cloud over carbon of the edge, for every pair of devices and every attribution. A line that "
+        "crosses 1 is no clear verdict.",
     ),
 }

@@ -95,7 +95,7 @@ def _bars(members: list[style.Row], highest: float) -> alt.LayerChart:
         color=alt.Color("part:N", title=None, scale=colours),
         stroke=alt.Stroke("part:N", title=None, scale=colours),
         strokeDash=alt.StrokeDash("provenance:N", scale=style.provenance_scale(style.DASHES), legend=None),
-        fillOpacity=alt.FillOpacity("provenance:N", scale=style.provenance_scale(style.BAR_OPACITIES), legend=None),
+        fillOpacity=alt.FillOpacity("provenance:O", scale=style.provenance_scale(style.BAR_OPACITIES), legend=None),
         order="stack:Q",
     )
     totals = alt.Chart(alt.InlineData(values=members)).encode(y=style.label_axis(2), tooltip=tooltip)

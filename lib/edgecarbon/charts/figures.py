@@ -82,3 +82,14 @@ def percent(probability: float | None) -> str:
     if 0 < probability < 0.01:
         return "< 1 %"
     return f"{100 * probability:.0f} %"
+
+
+def plain(value: float | None) -> str:
+    """A number as it was given, to six significant digits: 1.135, 50, 0.0000139, 12,000."""
+    if value is None:
+        return "–"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, 5 - math.floor(math.log10(abs(value))))
+    text = grouped(value, decimals)
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -168,6 +168,7 @@ def _dressed(chart: Chart) -> Chart:
         "axis": {
             "labelFontSize": 12,
             "labelColor": INK,
+            "labelSeparation": 8,
             "gridColor": "#e6e6e6",
             "domainColor": "#999999",
             "tickColor": "#999999",

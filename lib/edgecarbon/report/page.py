@@ -1,0 +1,109 @@
+"""The page: charts and tables through one template, with everything that it needs inside it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgecarbon import __version__
+from edgecarbon.charts import CHARTS, export
+from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES, grouped
+from edgecarbon.report import tables, words
+
+SECTIONS = {
+    "verdict": "Verdict",
+    "ran": "What ran",
+    "energy": "Energy",
+    "power": "Over time",
+    "carbon": "Carbon",
+    "pairs": "Every pair",
+    "assumptions": "Assumptions",
+    "data": "Data",
+    "reading": "How to read this page",
+    "again": "Reproduce",
+}
+# Which section each chart stands in; one that is not named here comes with the carbon.
+_PLACES = {
+    "energy_per_step": "energy",
+    "energy_per_million_tokens": "energy",
+    "power": "power",
+    "training": "power",
+    "verdict": "pairs",
+}
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection, output: Path, *, config_name: str | None = None, seed: int | None = None
+) -> None:
+    """Write the report page.
+
+    Args:
+        connection: an open database with the store's tables and views; it is only read.
+        output: the HTML file; its folder is made.
+        config_name: the experiment's config, shown as what to run again.
+        seed: seed of the training runs, shown beside it.
+    """
+    ran, verdict_rows = tables.devices(connection), tables.verdicts(connection)
+    measured = {row["device"] for row in ran if row["record_kind"] == "measured"}
+    environment = Environment(
+        loader=PackageLoader("edgecarbon.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html").render(
+        sections=SECTIONS,
+        policy=export.CONTENT_POLICY,
+        notes=words.notes(ran),
+        verdicts=words.verdicts(verdict_rows, measured),
+        why_it_flips=words.WHY_IT_FLIPS,
+        devices=[(workload, members) for (workload,), members in grouped(ran, "workload")],
+        flags=tables.flags_explained(ran),
+        pairs=tables.pairs(verdict_rows),
+        scenarios=sorted({row["scenario"] for row in verdict_rows}),
+        assumptions=tables.assumptions(connection),
+        work=tables.work(connection),
+        charts=_charts(connection),
+        provenances=words.PROVENANCE_WORDS,
+        boundaries=BOUNDARIES,
+        attributions=[(ATTRIBUTIONS[name], text) for name, text in words.ATTRIBUTION_WORDS.items()],
+        versions=_versions(),
+        config_name=config_name,
+        seed=seed,
+        style=Markup(_asset("page.css")),
+        script=Markup(_asset("page.js")),
+        bundle=Markup(export.javascript_bundle()),
+        options=Markup(export.script_json(export.EMBED_OPTIONS)),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page, encoding="utf-8")
+
+
+def _charts(connection: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, Any]]]:
+    """Every chart by section. Its title and notes become text of the page, which wraps where a drawing would not."""
+    places: dict[str, list[dict[str, Any]]] = {}
+    for name, entry in CHARTS.items():
+        spec = export.specification(entry.draw(connection))
+        title = spec.pop("title")
+        notes = title.get("subtitle", []) if isinstance(title, dict) else []
+        spec["description"] = entry.caption
+        drawing = {"name": name, "title": entry.title, "caption": entry.caption, "notes": notes}
+        places.setdefault(_PLACES.get(name, "carbon"), []).append({**drawing, "spec": Markup(export.script_json(spec))})
+    return places
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("duckdb", "altair", "vl-convert-python")}
+    return {"edgecarbon": __version__, "Python": platform.python_version(), **libraries}
+
+
+def _asset(name: str) -> str:
+    return files("edgecarbon.report").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,120 @@
+"""The page's tables: queries, and cells as texts with the digits that their uncertainty carries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import duckdb
+
+from edgecarbon.charts import figures
+from edgecarbon.charts.style import ATTRIBUTIONS, Row, boundary_words, grouped, rows
+from edgecarbon.store.schema import FLAGS
+
+_DEVICES = """
+WITH facts AS (
+  SELECT workload, device, precision, any_value(accelerator) AS accelerator, any_value(cpu_model) AS cpu_model,
+    any_value(peak_flops_per_second) AS peak_flops_per_second, any_value(peak_source) AS peak_source,
+    avg(duration_s) AS duration_s, any_value(steps) AS steps, max(parameters) AS parameters
+  FROM runs GROUP BY ALL)
+SELECT e.*, f.* EXCLUDE (workload, device, precision) FROM device_energy e
+  JOIN facts f ON f.workload = e.workload AND f.device = e.device AND f.precision IS NOT DISTINCT FROM e.precision
+ORDER BY max(f.parameters) OVER (PARTITION BY e.workload), e.workload, e.role, e.record_kind, e.device, e.precision
+"""
+
+_VERDICTS = """
+SELECT v.*
+FROM verdicts v LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+ORDER BY size, v.workload, v.scenario, v.flips DESC, v.cloud_device, v.edge_device, list_position(?, v.attribution)
+"""
+
+_WORK = """
+SELECT workload, any_value(model) AS model, max(parameters) AS parameters, max(batch_size) AS batch_size,
+  max(sequence_length) AS sequence_length, any_value(dataset) AS dataset, any_value(tokenizer) AS tokenizer,
+  max(dataset_epochs) AS epochs, min(started_unix_s) AS first_s, max(started_unix_s) AS last_s
+FROM runs GROUP BY workload ORDER BY parameters, workload
+"""
+
+_ASSUMPTIONS = 'SELECT * FROM assumptions ORDER BY scenario, name, "year" NULLS LAST'
+
+
+def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """One row a workload, device and kind of figure, with the cells of the table "What ran"."""
+    found = rows(connection, _DEVICES)
+    for row in found:
+        row["flags"] = row["flags"] or []
+        row["boundary_words"] = boundary_words(row["boundary"])
+        row["machine"] = row["accelerator"] if row["accelerator"] not in (None, "cpu") else row["cpu_model"]
+        row["runs_words"] = (
+            f"{row['repeats']} × {row['steps'] or '–'} steps" if row["record_kind"] == "measured" else "–"
+        )
+        row["duration"] = figures.duration(row["duration_s"]) if row["record_kind"] == "measured" else "–"
+        row["throughput"] = (
+            "–" if row["tokens_per_second"] is None else figures.significant(row["tokens_per_second"], 3)
+        )
+        row["mfu_words"] = "–" if row["mfu"] is None else f"{figures.significant(100 * row['mfu'])} %"
+        row["peak"] = _peak(row)
+        low, high = row["joules_per_step_low"], row["joules_per_step_high"]
+        row["energy"], row["energy_interval"] = _parts(figures.quantity(row["joules_per_step"], low, high, "J"))
+    return found
+
+
+def _peak(row: Row) -> str:
+    if row["peak_flops_per_second"] is None:
+        return "no peak known"
+    peak = figures.quantity(row["peak_flops_per_second"], None, None, "FLOP/s")
+    return f"of {peak} {row['precision']}: {row['peak_source'] or 'source unknown'}"
+
+
+def _parts(text: str) -> tuple[str, str]:
+    value, _, ends = text.partition(" (")
+    return value, ends.removesuffix(")")
+
+
+def flags_explained(found: list[Row]) -> list[tuple[str, str]]:
+    """The flags that occur, each with its meaning."""
+    present = sorted({flag for row in found for flag in row["flags"]})
+    return [(flag, FLAGS.get(flag, "not in this version's vocabulary")) for flag in present]
+
+
+def verdicts(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """The rows of table `verdicts` with the cells of the verdict table."""
+    found = rows(connection, _VERDICTS, [list(ATTRIBUTIONS)])
+    for row in found:
+        row["attribution_words"] = ATTRIBUTIONS.get(row["attribution"], row["attribution"])
+        ratio = row["ratio_cloud_over_edge"]
+        row["ratio"], row["ratio_interval"] = (
+            ("–", "") if ratio is None else figures.interval(ratio, row["ratio_low"], row["ratio_high"])
+        )
+        row["probability"] = figures.percent(row["probability_edge_wins"])
+    return found
+
+
+def pairs(found: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
+    """The verdict rows by workload, scenario, cloud and edge device."""
+    return list(grouped(found, "workload", "scenario", "cloud_device", "edge_device"))
+
+
+def assumptions(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Every assumption of every scenario, its numbers as they were given."""
+    found = rows(connection, _ASSUMPTIONS)
+    for row in found:
+        row["value_words"] = figures.plain(row["value"])
+        ends = row["low"], row["high"]
+        row["range"] = "" if None in ends or ends[0] == ends[1] else "–".join(figures.plain(end) for end in ends)
+        row["boundary_words"] = boundary_words(row["boundary"]) if row["boundary"] else "–"
+    return found
+
+
+def work(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """What was trained on what, by workload."""
+    found = rows(connection, _WORK)
+    for row in found:
+        row["size"] = "unknown" if row["parameters"] is None else f"{row['parameters']:,}"
+        row["passes"] = "–" if row["epochs"] is None else f"{figures.significant(row['epochs'], 3)}"
+        days = [_day(row[key]) for key in ("first_s", "last_s") if row[key] is not None]
+        row["days"] = " to ".join(dict.fromkeys(days)) or "not run"
+    return found
+
+
+def _day(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d")
