@@ -1,0 +1,131 @@
+"""The worker's command line: `run` does one spec, `probe` says what is here.
+
+    python payload.pyz run --spec spec.json --out DIR [--guard]
+    python payload.pyz probe
+
+Exit codes: 0 done, 1 the run failed (result.json says why), 2 the arguments or the spec are wrong.
+Nothing heavy is imported before the guard stands.
+"""
+
+from __future__ import annotations
+
+import time
+
+_ORIGIN = time.monotonic()  # the run's t = 0
+
+import argparse  # noqa: E402 - the clock starts first
+import hashlib  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+import traceback  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from edgecarbon import __version__  # noqa: E402
+
+from .errors import Interrupted, Kind, WorkerError  # noqa: E402
+from .guard import Guard  # noqa: E402
+from .progress import Progress  # noqa: E402
+from .result import Outcome  # noqa: E402
+from .spec import load, parse  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="payload.pyz", description="Trains on this device and measures its energy.")
+    parser.add_argument("--version", action="version", version=f"edgecarbon {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|probe")
+    run = commands.add_parser("run", help="do one spec")
+    run.add_argument("--spec", type=Path, required=True, help="the work order, JSON")
+    run.add_argument("--out", type=Path, required=True, help="folder for result.json, steps.jsonl and samples.jsonl")
+    run.add_argument("--guard", action="store_true", help="end, with the whole process group, when stdin reaches its end")
+    commands.add_parser("probe", help="print what is found on this device, JSON")
+    options = parser.parse_args(arguments)
+    if options.command == "probe":
+        from .probe import probe
+
+        print(json.dumps(probe(), indent=1, allow_nan=False))
+        return 0
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _complain(f"--out {options.out}: cannot be made: {error.strerror}")
+    (options.out / "result.json").unlink(missing_ok=True)  # an older run's success must not stand for this one
+    return _run(options.spec, options.out, watch_stdin=options.guard)
+
+
+def _run(spec_path: Path, out: Path, *, watch_stdin: bool) -> int:
+    outcome, progress = Outcome(out, _ORIGIN), Progress()
+    guard = Guard(_ORIGIN, lambda kind, message: _fail(outcome, progress, kind, message), watch_stdin=watch_stdin)
+    try:
+        guard.start()
+        _work(spec_path, outcome, progress, guard)
+        guard.done()
+        outcome.finish()
+        progress.emit("done", status="ok")
+        return 0
+    except WorkerError as error:
+        guard.done()
+        _fail(outcome, progress, error.kind, str(error))
+        return 2 if error.kind == "bad_spec" else 1
+    except Interrupted as error:
+        _fail(outcome, progress, error.kind, str(error))
+        guard.done()
+        guard.end_group()
+        return 1
+    except Exception:
+        guard.done()
+        _fail(outcome, progress, "internal", traceback.format_exc().strip())
+        return 1
+
+
+def _work(spec_path: Path, outcome: Outcome, progress: Progress, guard: Guard) -> None:
+    data = load(spec_path)
+    _identify(outcome, data)
+    spec = parse(data, spec_path.parent)
+    guard.set_deadline(spec.deadline_s)
+    own = own_sha256()
+    if own is not None and spec.payload_sha256 not in (None, own):
+        raise WorkerError("bad_spec", f"spec: payload_sha256: expected {own}, this payload's, got {spec.payload_sha256}")
+    outcome.payload_sha256 = own or spec.payload_sha256
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        message = f"{error}: this needs torch and transformers: {sys.executable} -m pip install torch transformers"
+        raise WorkerError("bad_spec", message) from error
+    from .run import train
+
+    train(spec, outcome, progress)
+
+
+def _identify(outcome: Outcome, data: Any) -> None:
+    """Take over what names the run, so that even a refused spec gets a result that the host can match to it."""
+    if isinstance(data, dict):
+        nonce, run_id = data.get("nonce"), data.get("run_id")
+        outcome.nonce = nonce if isinstance(nonce, str) else None
+        outcome.run_id = run_id if isinstance(run_id, str) else None
+
+
+def own_sha256() -> str | None:
+    """The SHA-256 of the zip that this code runs from, or None where it runs from plain files."""
+    archive = getattr(globals().get("__loader__"), "archive", None)
+    if archive is None:
+        return None
+    with open(archive, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fail(outcome: Outcome, progress: Progress, kind: Kind, message: str) -> None:
+    outcome.finish({"kind": kind, "message": message})
+    progress.emit("done", status="failed")
+    _complain(message)
+
+
+def _complain(message: str) -> int:
+    print(f"edgecarbon: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
