@@ -1,0 +1,104 @@
+"""Opening the DuckDB file, and reading runs from it or straight from their Parquet files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from edgecarbon.errors import UserError
+from edgecarbon.store.schema import RUNS
+
+# DuckDB spills to disk beyond this, so that a build leaves room for what else runs; more of it gains nothing here.
+MEMORY_BYTES_AT_MOST = 4 * 2**30
+
+
+def connect(database: Path, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """Open the database.
+
+    Raises:
+        UserError: there is none, it is open elsewhere for writing, or it is damaged.
+    """
+    if read_only and not database.exists():
+        raise UserError(f"{database}: there is no such database. Start snakemake: it builds it.")
+    try:
+        connection = duckdb.connect(str(database), read_only=read_only)
+    except duckdb.Error as error:
+        if is_locked(error):
+            raise locked(database, error) from None
+        raise UserError(
+            f"{database}: cannot be opened ({first_line(error)}). Delete it and start snakemake again: it is built anew "
+            "from the Parquet files, nothing measured is in it alone."
+        ) from None
+    limit_memory(connection)
+    return connection
+
+
+def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    """At most half of the machine's memory, and no more than 4 GiB."""
+    physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit_bytes = min(MEMORY_BYTES_AT_MOST, physical_bytes // 2)
+    connection.execute(f"SET memory_limit = '{limit_bytes // 2**20}MiB'")
+
+
+def is_locked(error: duckdb.Error) -> bool:
+    """Whether another process (or another kind of connection in this one) has the file open."""
+    return isinstance(error, duckdb.ConnectionException) or "lock on file" in str(error)
+
+
+def locked(database: Path, error: duckdb.Error) -> UserError:
+    return UserError(f"{database}: open in another program ({first_line(error)}). Close it there and start again.")
+
+
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def runs(database: Path) -> list[dict[str, Any]]:
+    """Every row of `runs`, a dictionary of its columns each, by workload, device and repeat. Errors as `connect`."""
+    with connect(database) as connection:
+        return _rows(connection.sql(f"SELECT {RUNS.select_list} FROM runs ORDER BY workload, device, repeat"))
+
+
+def read_runs(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
+    """The same rows, straight from the run.parquet files: for rules that come before the database.
+
+    Raises:
+        UserError: a file is missing or unreadable.
+    """
+    if not run_parquet:
+        return []
+    with duckdb.connect() as connection:
+        try:
+            query = f"SELECT {RUNS.select_list} FROM {scan(run_parquet)} ORDER BY workload, device, repeat"
+            return _rows(connection.sql(query))
+        except duckdb.Error as error:
+            raise blame(run_parquet, RUNS.select_list, error) from None
+
+
+def scan(files: Sequence[Path]) -> str:
+    """A read_parquet call over exactly these files: names with * or [ are no patterns, ones with = are no partitions."""
+    return f"read_parquet([{', '.join(_literal(file) for file in files)}], hive_partitioning = false)"
+
+
+def blame(files: Sequence[Path], select_list: str, error: duckdb.Error) -> UserError:
+    """The error that names which of the files cannot be read, or the error as it is where each of them can."""
+    with duckdb.connect() as connection:
+        for file in files:
+            try:
+                connection.execute(f"SELECT count(COLUMNS(*)) FROM (SELECT {select_list} FROM {scan([file])})").fetchall()
+            except duckdb.Error as cause:
+                return UserError(f"{file}: cannot be read ({first_line(cause)}). Delete it and start snakemake again: it is written anew.")
+    raise error
+
+
+def _literal(file: Path) -> str:
+    pattern = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(file))
+    return "'" + pattern.replace("'", "''") + "'"
+
+
+def _rows(relation: duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
+    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]

@@ -1,0 +1,210 @@
+"""One record and its attempt's files to Parquet: run, readings, steps and samples, with explicit schemas."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgecarbon.errors import UserError
+from edgecarbon.records import RECORD_SCHEMA, file_sha256
+from edgecarbon.store.headline import headline_columns
+from edgecarbon.store.schema import READINGS, SAMPLES, STEPS, run_schema
+
+FILES = ("run", "readings", "steps", "samples")
+TICKS_AT_ONCE = 20_000
+
+# A run's files hold a few rows each and are read by the thousand: without statistics and the Arrow schema they are a third
+# as large. Of the samples only the two repeating columns gain from a dictionary.
+WRITE_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "store_schema": False,
+    "write_statistics": False,
+    "use_dictionary": ["run_id", "channel"],
+}
+
+
+def write_run_parquet(record: Mapping[str, Any], attempt_dir: Path | None, outputs: Mapping[str, Path]) -> None:
+    """Write a run's four Parquet files; each appears whole or not at all, run.parquet last.
+
+    Args:
+        record: content of record.json.
+        attempt_dir: directory of the attempt that the record is from; None for a modelled record, which has no steps and
+            no samples (their files are then empty).
+        outputs: the path of each of run, readings, steps, samples.
+
+    Raises:
+        UserError: the record lacks a field or has one of the wrong type; a file of the attempt is missing or is not the
+            one that was recorded.
+    """
+    name = str(record.get("run_id"))
+    run, readings = run_table(record), readings_table(record)
+    _write(outputs["readings"], readings.schema, iter([readings]))
+    steps = _attempt_file(record, attempt_dir, "steps.jsonl")
+    _write(outputs["steps"], STEPS.arrow_schema(), steps_tables(steps, name) if steps else iter(()))
+    samples = _attempt_file(record, attempt_dir, "samples.jsonl")
+    _write(outputs["samples"], SAMPLES.arrow_schema(), samples_tables(samples, name) if samples else iter(()))
+    # Last, because a run.parquet stands for a whole set.
+    _write(outputs["run"], run.schema, iter([run]))
+
+
+def run_table(record: Mapping[str, Any]) -> pa.Table:
+    """The one row of run.parquet: the columns of `runs`, and the run's windows and channels nested.
+
+    Raises:
+        UserError: a field is missing or of the wrong type.
+    """
+    name = f"record of {record.get('run_id')}"
+    if record.get("schema") != RECORD_SCHEMA:
+        raise UserError(f"{name}: schema: expected {RECORD_SCHEMA}, found {record.get('schema')!r}.")
+    try:
+        row = {**_run_columns(record), **headline_columns(record)}
+        result = record["result"]
+        row["windows"] = result["windows"]
+        row["channels"] = [{**channel, "channel": channel["id"]} for channel in result["channels"]]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{name}: a field is missing or of the wrong type ({type(error).__name__}: {error}).") from None
+    return _table([row], run_schema(), name)
+
+
+def readings_table(record: Mapping[str, Any]) -> pa.Table:
+    """Rows of `readings`, as the record has them. Errors as `run_table`."""
+    rows = [{**reading, "run_id": record["run_id"]} for reading in record["result"]["readings"]]
+    return _table(rows, READINGS.arrow_schema(), f"record of {record['run_id']}")
+
+
+def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of `runs` that are copied from the record. A modelled record has no spec, data or attempt."""
+    result = record["result"]
+    facts = result.get("device_facts") or {}
+    accelerator = facts.get("accelerator") or {}
+    training = result["training"]
+    data = record.get("data") or {}
+    model = ((record.get("spec") or {}).get("model") or {}).get("name") or training.get("model")
+    columns = {column: training.get(column) for column in run_schema().names if column in training}
+    return {
+        **columns,
+        **{key: record[key] for key in ("run_id", "workload", "device", "repeat", "role")},
+        "record_kind": record["provenance"],
+        "tokens": training["tokens"],
+        "duration_s": training["duration_s"],
+        "model": model,
+        "accelerator": accelerator.get("name") or accelerator.get("kind"),
+        "cpu_model": facts.get("cpu_model"),
+        "started_unix_s": result.get("started_unix_s"),
+        "attempt": record.get("attempt"),
+        "dataset": data.get("dataset"),
+        "dataset_epochs": data.get("epochs"),
+        "tokenizer": data.get("tokenizer"),
+        "record_sha256": record["content_sha256"],
+    }
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema, name: str) -> pa.Table:
+    """A table with exactly the schema's columns: other keys of a row are left out, missing ones become NULL."""
+    columns = []
+    for field in schema:
+        try:
+            columns.append(pa.array([row.get(field.name) for row in rows], type=field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise UserError(f"{name}: {field.name}: {error}") from None
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _attempt_file(record: Mapping[str, Any], attempt_dir: Path | None, name: str) -> Path | None:
+    """An attempt's file after its hash was checked; None for a record without an attempt."""
+    if attempt_dir is None:
+        return None
+    path = attempt_dir / name
+    way_out = (
+        f"Put the file back from a copy, or delete the record of {record['run_id']} and start snakemake again: "
+        "that run is then measured anew."
+    )
+    facts = record.get("attempt_files", {}).get(name)
+    if facts is None:
+        raise UserError(f"{path}: the record of {record['run_id']} does not list this file. {way_out}")
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). {way_out}") from None
+    if found != facts["sha256"]:
+        raise UserError(f"{path}: not the file that was recorded (its SHA-256 differs). {way_out}")
+    return path
+
+
+def steps_tables(path: Path, run_id: str) -> Iterator[pa.Table]:
+    """Rows of `steps` from steps.jsonl."""
+    with path.open("rb") as file:
+        for first, lines in _chunks(file, 1):
+            rows = _parse(lines, path, first)
+            if not all(isinstance(row, dict) for row in rows):
+                raise UserError(f"{path}: line {first} and following: expected one JSON object a line.")
+            yield _table([{**row, "run_id": run_id} for row in rows], STEPS.arrow_schema(), str(path))
+
+
+def samples_tables(path: Path, run_id: str) -> Iterator[pa.Table]:
+    """Rows of `samples` from samples.jsonl, which has a tick a line: time, then a value a channel."""
+    with path.open("rb") as file:
+        header = _parse([file.readline()], path, 1)[0]
+        if not isinstance(header, dict) or header.get("schema") != "edgecarbon.samples/1":
+            raise UserError(f"{path}: line 1: expected schema edgecarbon.samples/1.")
+        channels = pa.array(header["channels"], pa.string())
+        for first, lines in _chunks(file, 2):
+            try:
+                ticks = np.array(_parse(lines, path, first), dtype=float)  # null becomes NaN
+                if ticks.shape != (len(lines), len(channels) + 1):
+                    raise ValueError
+            except (ValueError, TypeError):
+                message = f"expected a time and {len(channels)} numbers or nulls a line"
+                raise UserError(f"{path}: line {first} and following: {message}.") from None
+            yield samples_table(run_id, channels, ticks)
+
+
+def samples_table(run_id: str, channels: pa.Array, ticks: np.ndarray[Any, Any]) -> pa.Table:
+    """Long form of (ticks, 1 + channels) values, the first column time in seconds; NaN becomes NULL."""
+    count, width = ticks.shape[0], len(channels)
+    values = ticks[:, 1:].ravel()
+    which = np.tile(np.arange(width, dtype=np.int32), count)
+    columns = [
+        # Dictionaries: neither the run id nor a channel's name is repeated in memory.
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(values.size, np.int32)), pa.array([run_id])).cast(pa.string()),
+        pa.array(np.repeat(ticks[:, 0], width)),
+        pa.DictionaryArray.from_arrays(pa.array(which), channels).cast(pa.string()),
+        pa.array(values, mask=~np.isfinite(values)),
+    ]
+    return pa.Table.from_arrays(columns, schema=SAMPLES.arrow_schema())
+
+
+def _chunks(file: Any, first: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The number of the first line, and the lines, some ten thousand at once: a day of samples fits no small memory."""
+    while lines := [line for line in itertools.islice(file, TICKS_AT_ONCE) if line.strip()]:
+        yield first, lines
+        first += len(lines)
+
+
+def _parse(lines: list[bytes], path: Path, first: int) -> list[Any]:
+    try:
+        rows: list[Any] = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        raise UserError(f"{path}: line {first} and following: not one JSON value a line.") from None
+    if len(rows) != len(lines):
+        raise UserError(f"{path}: line {first} and following: more than one JSON value in a line.")
+    return rows
+
+
+def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with pq.ParquetWriter(partial, schema, **WRITE_OPTIONS) as writer:
+            for table in tables:
+                writer.write_table(table)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

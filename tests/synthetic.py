@@ -1,0 +1,194 @@
+"""Synthetic records and attempts, for tests and benchmarks. Nothing here was measured: every name begins with `synthetic`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgecarbon.records import canonical_sha256
+from edgecarbon.store.parquet import WRITE_OPTIONS, readings_table, run_table, samples_table, write_run_parquet
+from edgecarbon.store.schema import SCENARIO_TABLES, STEPS
+
+TICK_S = 0.1
+IDLE_S = 2.0
+SOURCE = "synthetic, not measured"
+PARAMETERS = 125_239_296
+
+
+def channel(name: str, boundary: str | None, unit: str = "J", **extra: Any) -> dict[str, Any]:
+    """A channel called METER/COMPONENT/QUANTITY."""
+    meter, component, quantity = name.split("/")
+    facts = {"update_period_s": TICK_S, "resolution": 0.001, "accuracy_relative": 0.02, "wraps": False}
+    limits = {"wrap_joules": None, "max_watts": None, "flags": []}
+    where = {"boundary": boundary, "provenance": "measured", "source": SOURCE}
+    return {"id": name, "meter": meter, "component": component, "quantity": quantity, "unit": unit, **where, **facts, **limits, **extra}
+
+
+CHANNELS = [
+    channel("nvml/gpu0/energy", "gpu_board"),
+    channel("nvml/gpu0/power", "gpu_board", "W"),
+    channel("nvml/gpu0/temperature", None, "C"),
+    channel("rapl/package-0/energy", "cpu_package", wraps=True, wrap_joules=262_143.0, max_watts=300.0),
+    channel("rapl/dram/energy", "dram", wraps=True, wrap_joules=65_712.0, max_watts=60.0),
+]
+NAMES = [one["id"] for one in CHANNELS]
+
+
+def reading(joules: float | None, name: str = "wall/device/energy", boundary: str = "wall", window: str = "train", **extra: Any) -> dict[str, Any]:
+    """A reading; no joules make an absent one."""
+    meter, component, _ = name.split("/")
+    return {
+        "window": window, "meter": meter, "component": component, "channel": name, "joules": joules,
+        "uncertainty_joules": None if joules is None else 0.0, "provenance": "absent" if joules is None else "measured",
+        "boundary": boundary, "source": SOURCE, "update_period_s": TICK_S, "coverage": 0.0 if joules is None else 1.0,
+        "flags": ["no_data", "partial"] if joules is None else [], **extra,
+    }  # fmt: skip
+
+
+def record(run_id: str = "synthetic-opt/synthetic-gpu/r1", *, role: str = "edge", steps: int = 10, duration_s: float = 100.0,
+           kind: str = "cpu", readings: list[dict[str, Any]] | None = None, channels: list[dict[str, Any]] | None = None,
+           seed: int = 0) -> dict[str, Any]:  # fmt: skip
+    """The record of a measured run, without files; `sealed` or `write_attempt` gives it its hash."""
+    workload, device, repeat = run_id.split("/")
+    tokens = steps * 16 * 512
+    flops_per_step = 6 * PARAMETERS * 16 * 512
+    return {
+        "schema": "edgecarbon.record/1", "run_id": run_id, "workload": workload, "device": device, "repeat": int(repeat[1:]),
+        "role": role, "provenance": "measured", "attempt": None, "attempt_files": {},
+        "data": {"schema": "edgecarbon.tokens/1", "dataset": "synthetic", "epochs": 1.0, "tokenizer": "synthetic"},
+        "spec": {"schema": "edgecarbon.spec/1", "run_id": run_id, "model": {"name": "synthetic/opt-125m"}},
+        "result": {
+            "schema": "edgecarbon.result/1", "run_id": run_id, "status": "ok", "error": None, "started_unix_s": 1.7e9 + seed,
+            "device_facts": {"cpu_model": "synthetic CPU", "accelerator": {"kind": kind, "name": f"synthetic {kind}"}},
+            "windows": [
+                {"name": "idle_before", "start_s": 0.0, "end_s": IDLE_S},
+                {"name": "train", "start_s": IDLE_S, "end_s": IDLE_S + duration_s},
+                {"name": "idle_after", "start_s": IDLE_S + duration_s, "end_s": 2 * IDLE_S + duration_s},
+            ],
+            "training": {
+                "parameters": PARAMETERS, "steps": steps, "batch_size": 16, "sequence_length": 512, "tokens": tokens,
+                "duration_s": duration_s, "tokens_per_second": tokens / duration_s, "flops_per_step": flops_per_step,
+                "model_flops_per_second": flops_per_step * steps / duration_s, "peak_flops_per_second": 1e14,
+                "peak_source": SOURCE, "mfu": flops_per_step * steps / duration_s / 1e14, "precision": "fp32",
+                "micro_batch_size": 4, "loss_first": 10.8, "loss_last": 7.5,
+            },
+            "channels": CHANNELS if channels is None else channels,
+            "readings": [reading(100.0 * duration_s)] if readings is None else readings,
+        },
+    }  # fmt: skip
+
+
+def modelled_record(run_id: str, joules: float, low_joules: float, high_joules: float) -> dict[str, Any]:
+    """The record of a reference device: no spec, data, attempt or channels, one modelled reading with its range."""
+    data = record(run_id, channels=[], readings=[
+        reading(joules, "model/device/energy", "battery", provenance="modelled", uncertainty_joules=None,
+                low_joules=low_joules, high_joules=high_joules)])  # fmt: skip
+    data["result"]["windows"] = [window for window in data["result"]["windows"] if window["name"] == "train"]
+    return {**data, "provenance": "modelled", "spec": None, "data": None, "attempt_files": {}}
+
+
+def sealed(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "content_sha256": canonical_sha256(data)}
+
+
+def ticks(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    """(count, 1 + channels) of `CHANNELS`: time in seconds, and about 100 W of GPU, 30 W of package, 10 W of memory."""
+    randomness = np.random.default_rng(seed)
+    joules = np.cumsum(randomness.normal(100.0, 5.0, count) * TICK_S).round(3)
+    power, celsius = randomness.normal(100.0, 5.0, count).round(2), np.full(count, 55.0)
+    time_s = (np.arange(count) * TICK_S).round(6)
+    return np.stack([time_s, joules, power, celsius, (joules * 0.3).round(6), (joules * 0.1).round(6)], axis=1)
+
+
+def write_attempt(data: dict[str, Any], folder: Path, values: list[list[float | None]] | None = None) -> dict[str, Any]:
+    """Write steps.jsonl and samples.jsonl of a record into `folder`, and return the record, sealed with their hashes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    training = data["result"]["training"]
+    step_s = training["duration_s"] / training["steps"]
+    per_step = {"phase": "train", "duration_s": step_s, "loss": 9.0, "tokens": training["tokens"] // training["steps"]}
+    steps = [{"step": n + 1, "start_s": IDLE_S + n * step_s, **per_step} for n in range(training["steps"])]
+    names = [one["id"] for one in data["result"]["channels"]]
+    rows = ticks(20, data["repeat"]).tolist() if values is None else values
+    header = {"schema": "edgecarbon.samples/1", "channels": names}
+    files = {}
+    for name, lines in (("steps.jsonl", steps), ("samples.jsonl", [header, *rows])):
+        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        (folder / name).write_bytes(text)
+        files[name] = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
+    return sealed({**data, "attempt": str(folder), "attempt_files": files})
+
+
+def parquet_paths(root: Path, run_id: str) -> dict[str, Path]:
+    return {name: root / run_id / f"{name}.parquet" for name in ("run", "readings", "steps", "samples")}
+
+
+def write_run(root: Path, data: dict[str, Any], values: list[list[float | None]] | None = None) -> Path:
+    """Attempt and Parquet of a record under `root`; returns the path of run.parquet. Modelled records have no attempt."""
+    outputs = parquet_paths(root / "parquet", data["run_id"])
+    if data["provenance"] == "modelled":
+        write_run_parquet(sealed(data), None, outputs)
+    else:
+        attempt = root / "attempts" / data["run_id"]
+        write_run_parquet(write_attempt(data, attempt, values), attempt, outputs)
+    return outputs["run"]
+
+
+def write_scenario(root: Path, name: str, runs: list[dict[str, Any]], grams: float = 5.0) -> Path:
+    """Carbon Parquet of a scenario for these runs (rows of `runs`), with made-up grams; returns its directory."""
+    parts = {"operational_grams": grams, "embodied_grams": 2.0, "network_grams": 1.0, "total_grams": grams + 3}
+    copied = ("run_id", "workload", "device", "repeat", "role", "energy_joules", "boundary", "provenance")
+    carbon = [
+        {**{key: run[key] for key in copied}, **parts, "attribution": attribution, "functional_unit": "run"}
+        for run in runs
+        for attribution in ("sunk", "time_share", "used_hours", "marginal_wear")
+    ]
+    verdict = {"workload": "synthetic-opt", "cloud_device": "synthetic-gpu", "edge_device": "synthetic-phone", "winner": "edge"}
+    verdicts = [{**verdict, "attribution": "sunk", "ratio_cloud_over_edge": 1.5, "flips": True, "comparable": True}]
+    assumptions = [{"name": "pue", "value": 1.1, "low": 1.05, "high": 1.2, "unit": "1", "source": SOURCE, "year": 2024}]
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, rows in zip(SCENARIO_TABLES, (carbon, verdicts, assumptions), strict=True):
+        content = pa.Table.from_pylist([{"scenario": name, **row} for row in rows], schema=table.arrow_schema())
+        pq.write_table(content, folder / f"{table.name}.parquet", compression="zstd")
+    return folder
+
+
+def bulk(root: Path, runs: int, samples: int, *, devices: int = 20) -> list[Path]:
+    """Parquet of many runs at once, for benchmarks: the store's own tables, but samples that never were JSON.
+
+    Args:
+        runs: number of runs; each device's are five repeats of as many workloads as it takes.
+        samples: rows of `samples` over all runs, rounded down to whole ticks.
+    """
+    count = max(1, samples // runs // len(NAMES))
+    shared = ticks(count)
+    names = pa.array(NAMES)
+    paths = []
+    for index in range(runs):
+        group, repeat = divmod(index, 5)
+        device = f"synthetic-{group % devices}"
+        run_id = f"synthetic-{group // devices}/{device}/r{repeat + 1}"
+        joules = 1e4 * (1 + index % 7 / 100)
+        readings = [reading(joules, uncertainty_joules=joules / 50), reading(60.0, window="idle_before"), reading(61.0, window="idle_after")]
+        data = sealed(record(run_id, role="cloud" if group % devices < devices // 2 else "edge", readings=readings, seed=index))
+        outputs = parquet_paths(root, run_id)
+        outputs["run"].parent.mkdir(parents=True, exist_ok=True)
+        values = shared.copy()
+        values[:, 1:] *= 1 + index % 97 / 1000  # runs must not compress into each other
+        steps = [{"run_id": run_id, "step": n, "phase": "train", "start_s": n * 10.0, "duration_s": 10.0, "loss": 9.0, "tokens": 8192} for n in range(1, 11)]
+        tables = {
+            "readings": readings_table(data),
+            "steps": pa.Table.from_pylist(steps, schema=STEPS.arrow_schema()),
+            "samples": samples_table(run_id, names, values),
+            "run": run_table(data),
+        }
+        for name, table in tables.items():
+            pq.write_table(table, outputs[name], **WRITE_OPTIONS)
+        paths.append(outputs["run"])
+    return paths

@@ -1,0 +1,205 @@
+"""Record and attempt to Parquet: nothing lost, nothing invented, damage named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import synthetic
+from edgecarbon.errors import UserError
+from edgecarbon.store import read_runs, write_run_parquet
+from edgecarbon.store import parquet as parquet_module
+from edgecarbon.store.schema import READINGS, RUNS, SAMPLES, STEPS
+
+RUN_ID = "synthetic-opt/synthetic-gpu/r1"
+
+
+def write(tmp_path: Path, record: dict[str, Any], values: list[list[float | None]] | None = None) -> dict[str, Any]:
+    """The row of `runs` that a record becomes."""
+    return read_runs([synthetic.write_run(tmp_path, record, values)])[0]
+
+
+def test_measured_record_keeps_its_fields(tmp_path: Path) -> None:
+    row = write(tmp_path, synthetic.record(steps=10, duration_s=100.0, readings=[synthetic.reading(5000.0, uncertainty_joules=50.0)]))
+    assert row["run_id"] == RUN_ID
+    assert (row["workload"], row["device"], row["repeat"], row["role"]) == ("synthetic-opt", "synthetic-gpu", 1, "edge")
+    assert (row["record_kind"], row["provenance"], row["boundary"], row["energy_status"]) == ("measured", "measured", "wall", "complete")
+    assert row["energy_joules"] == 5000.0
+    assert (row["energy_low_joules"], row["energy_high_joules"]) == pytest.approx((5000 - 98, 5000 + 98))
+    assert (row["steps"], row["tokens"], row["duration_s"]) == (10, 81_920, 100.0)
+    assert (row["model"], row["dataset"], row["dataset_epochs"]) == ("synthetic/opt-125m", "synthetic", 1.0)
+    assert row["flags"] == []
+    assert len(row["record_sha256"]) == 64
+
+
+def test_every_column_of_runs_is_filled_by_a_full_record(tmp_path: Path) -> None:
+    idle = [synthetic.reading(60.0, window=window) for window in ("idle_before", "idle_after")]
+    row = write(tmp_path, synthetic.record(readings=[synthetic.reading(5000.0), *idle]))
+    assert [name for name, value in row.items() if value is None] == []
+    assert list(row) == RUNS.column_names
+
+
+def test_net_energy_and_drift_come_from_the_idle_windows(tmp_path: Path) -> None:
+    # 2 s of idle each: 30 W before, 33 W after; 100 s of training.
+    idle = [synthetic.reading(60.0, window="idle_before"), synthetic.reading(66.0, window="idle_after")]
+    row = write(tmp_path, synthetic.record(duration_s=100.0, readings=[synthetic.reading(10_000.0), *idle]))
+    assert row["idle_watts"] == pytest.approx(31.5)
+    assert row["net_energy_joules"] == pytest.approx(10_000 - 3150)
+    assert row["idle_drift_relative"] == pytest.approx(0.1)
+    assert row["flags"] == ["idle_drift"]
+
+
+def test_absent_energy_is_null_and_never_zero(tmp_path: Path) -> None:
+    row = write(tmp_path, synthetic.record(readings=[synthetic.reading(None)]))
+    energy = [name for name in row if "joules" in name and not name.startswith("idle")]
+    assert {name: row[name] for name in energy} == dict.fromkeys(energy)
+    assert (row["energy_status"], row["provenance"]) == ("absent", "absent")
+    readings = pq.read_table(synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)["readings"]).to_pylist()
+    assert [reading["joules"] for reading in readings] == [None]
+
+
+def test_gpu_without_its_host_is_partial(tmp_path: Path) -> None:
+    readings = [synthetic.reading(9000.0, "nvml/gpu0/energy", "gpu_board"), synthetic.reading(None, "rapl/package-0/energy", "cpu_package")]
+    row = write(tmp_path, synthetic.record(kind="cuda", readings=readings))
+    assert (row["energy_joules"], row["boundary"], row["energy_status"]) == (9000.0, "gpu_board", "partial")
+
+
+def test_interval_of_an_energy_stops_at_zero(tmp_path: Path) -> None:
+    row = write(tmp_path, synthetic.record(readings=[synthetic.reading(100.0, uncertainty_joules=60.0, provenance="estimated")]))
+    assert (row["energy_low_joules"], row["energy_high_joules"]) == pytest.approx((0.0, 217.6))
+
+
+def test_modelled_record_has_its_range_and_no_samples(tmp_path: Path) -> None:
+    row = write(tmp_path, synthetic.modelled_record("synthetic-opt/synthetic-phone/r1", 600.0, 440.0, 770.0))
+    assert (row["energy_joules"], row["energy_low_joules"], row["energy_high_joules"]) == (600.0, 440.0, 770.0)
+    assert (row["record_kind"], row["provenance"], row["attempt"], row["dataset"]) == ("modelled", "modelled", None, None)
+    paths = synthetic.parquet_paths(tmp_path / "parquet", "synthetic-opt/synthetic-phone/r1")
+    assert pq.read_table(paths["steps"]).num_rows == pq.read_table(paths["samples"]).num_rows == 0
+
+
+def test_samples_become_long_and_a_failed_read_null(tmp_path: Path) -> None:
+    channels = synthetic.CHANNELS[:2]
+    values: list[list[float | None]] = [[0.0, 1.5, 100.0], [0.1, None, 101.0], [0.2, 21.5, None]]
+    synthetic.write_run(tmp_path, synthetic.record(channels=channels), values)
+    table = pq.read_table(synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)["samples"])
+    energy, power = synthetic.NAMES[:2]
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
+        (RUN_ID, 0.0, energy, 1.5), (RUN_ID, 0.0, power, 100.0), (RUN_ID, 0.1, energy, None),
+        (RUN_ID, 0.1, power, 101.0), (RUN_ID, 0.2, energy, 21.5), (RUN_ID, 0.2, power, None),
+    ]  # fmt: skip
+
+
+def test_samples_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_module, "TICKS_AT_ONCE", 7)
+    synthetic.write_run(tmp_path, synthetic.record(steps=15), synthetic.ticks(100).tolist())
+    paths = synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)
+    assert pq.ParquetFile(paths["samples"]).num_row_groups == 15  # 100 ticks by 7
+    assert pq.read_table(paths["samples"])["value"].to_pylist() == synthetic.ticks(100)[:, 1:].ravel().tolist()
+    assert pq.read_table(paths["steps"])["step"].to_pylist() == list(range(1, 16))
+
+
+def test_parquet_has_the_documented_columns_and_zstd(tmp_path: Path) -> None:
+    synthetic.write_run(tmp_path, synthetic.record())
+    paths = synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)
+    for table in (READINGS, STEPS, SAMPLES):
+        assert pq.read_schema(paths[table.name]).names == table.column_names
+    assert pq.read_schema(paths["run"]).names == [*RUNS.column_names, "windows", "channels"]
+    for path in paths.values():
+        assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_same_record_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = synthetic.write_run(tmp_path, synthetic.record())
+    before = {path.name: path.read_bytes() for path in first.parent.iterdir()}
+    synthetic.write_run(tmp_path, synthetic.record())
+    assert {path.name: path.read_bytes() for path in first.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["steps.jsonl", "samples.jsonl"])
+def test_damaged_attempt_file_is_named_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    record = synthetic.write_attempt(synthetic.record(), tmp_path / "attempt")
+    damaged = tmp_path / "attempt" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    outputs = synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)
+    with pytest.raises(UserError, match=rf"{name}: not the file that was recorded.*measured anew"):
+        write_run_parquet(record, tmp_path / "attempt", outputs)
+    assert not outputs["run"].exists()
+
+
+def test_missing_and_unlisted_attempt_files(tmp_path: Path) -> None:
+    record = synthetic.write_attempt(synthetic.record(), tmp_path / "attempt")
+    outputs = synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)
+    (tmp_path / "attempt" / "samples.jsonl").unlink()
+    with pytest.raises(UserError, match=r"samples\.jsonl: cannot be read \(No such file"):
+        write_run_parquet(record, tmp_path / "attempt", outputs)
+    del record["attempt_files"]["steps.jsonl"]
+    with pytest.raises(UserError, match=r"steps\.jsonl: the record .* does not list this file"):
+        write_run_parquet(record, tmp_path / "attempt", outputs)
+
+
+def rewrite(folder: Path, record: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    """What a device that lies could send: a file that agrees with its hash and yet holds nonsense."""
+    (folder / name).write_text(text)
+    facts = {"sha256": parquet_module.file_sha256(folder / name), "bytes": len(text)}
+    return synthetic.sealed({**record, "attempt_files": {**record["attempt_files"], name: facts}})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("samples.jsonl", "[0, 1]\n", r"line 1: expected schema edgecarbon\.samples/1"),
+        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, 1.0]\n[0.1]\n', "line 2 and following: expected a time and 1 numbers"),
+        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, "x"]\n', "expected a time and 1 numbers"),
+        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, 1.0\n', "not one JSON value a line"),
+        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, 1.0], [1, 2]\n', "more than one JSON value"),
+        ("steps.jsonl", '{"step": "one"}\n', r"steps\.jsonl: step: "),
+        ("steps.jsonl", "[1]\n", "expected one JSON object a line"),
+        ("steps.jsonl", "\xff\xfe", "not one JSON value a line"),
+    ],
+)  # fmt: skip
+def test_nonsense_in_an_attempt_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    folder = tmp_path / "attempt"
+    record = rewrite(folder, synthetic.write_attempt(synthetic.record(), folder), name, text)
+    with pytest.raises(UserError, match=message):
+        write_run_parquet(record, folder, synthetic.parquet_paths(tmp_path / "parquet", RUN_ID))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": "edgecarbon.record/9"}, "schema: expected edgecarbon.record/1"),
+        ({"repeat": "two"}, "repeat: "),
+        ({"result": {}}, "a field is missing.*KeyError: 'training'"),
+        ({"result": {"training": None}}, "a field is missing or of the wrong type"),
+    ],
+)
+def test_bad_record_is_a_user_error(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    record = synthetic.sealed({**synthetic.record(), **change})
+    with pytest.raises(UserError, match=message):
+        write_run_parquet(record, None, synthetic.parquet_paths(tmp_path, RUN_ID))
+
+
+def test_read_runs_names_the_file_that_is_at_fault(tmp_path: Path) -> None:
+    good = synthetic.write_run(tmp_path, synthetic.record())
+    bad = tmp_path / "run.parquet"
+    bad.write_bytes(b"no parquet")
+    with pytest.raises(UserError, match=rf"^{bad}: cannot be read"):
+        read_runs([good, bad])
+    assert read_runs([]) == []
+
+
+def test_paths_are_taken_literally(tmp_path: Path) -> None:
+    """Brackets and stars in a folder's name are no patterns, an equals sign is no partition."""
+    paths = [synthetic.write_run(tmp_path / name, synthetic.record(f"synthetic-opt/{name[-1]}/r1")) for name in ("[a]", "*b", "x='c")]
+    assert [row["device"] for row in read_runs(paths)] == sorted(["]", "b", "c"])
+
+
+def test_loss_of_a_diverged_run_stays_null(tmp_path: Path) -> None:
+    data = synthetic.record()
+    data["result"]["training"]["loss_last"] = None
+    assert write(tmp_path, data)["loss_last"] is None
