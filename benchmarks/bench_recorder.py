@@ -1,8 +1,9 @@
 """What measuring costs: a fixed training-like load with no meter, the recorder at 10 Hz, codecarbon, Zeus.
 
-The same number of steps runs under each in turn, round after round in one process, so that a drift of the machine meets
-them all; every round also has a second stretch without any meter, whose ratio to the first shows what noise alone does.
-Beside the ratios stands what each takes by itself: the CPU time of this process while nothing else runs in it.
+The same number of steps from the same weights runs under each in turn, round after round in one process, and between
+any two stands a stretch without a meter: each is set against the mean of its two neighbours, so that a drift of the
+machine cancels. The stretches without a meter are set against their own neighbours too: that row is the noise. Beside
+the ratios stands what each takes by itself: the CPU time of this process while nothing else runs in it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ class Load:
 
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
+
+    def reset(self) -> None:
+        """Back to the first weights: later ones take another time, because small numbers become subnormal ones."""
         torch.manual_seed(0)
         self.model = torch.nn.Sequential(torch.nn.Linear(512, 2048), torch.nn.GELU(), torch.nn.Linear(2048, 512))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
         self.batch = torch.randn(128, 512)
 
     def run(self, steps: int) -> None:
+        self.reset()
         for _ in range(steps):
             self.optimizer.zero_grad(set_to_none=True)
             loss = (self.model(self.batch) - self.batch).square().mean()
@@ -107,14 +112,12 @@ def zeus() -> Iterator[dict[str, Any]]:
 
 
 TOOLS: dict[str, Tool] = {
-    "no meter": nothing,
     f"edgecarbon {1 / PERIOD_S:.0f} Hz": recorder,
     "codecarbon, its default (15 s)": codecarbon(None),
     f"codecarbon {1 / PERIOD_S:.0f} Hz": codecarbon(PERIOD_S),
     "zeus": zeus,
-    "no meter again": nothing,
 }
-BASE = next(iter(TOOLS))
+NOISE = "no meter (noise)"
 
 
 def measure(tool: Tool, work: Callable[[], None]) -> dict[str, Any]:
@@ -131,60 +134,70 @@ def measure(tool: Tool, work: Callable[[], None]) -> dict[str, Any]:
 def run(seconds: float, rounds: int, threads: int) -> dict[str, Any]:
     load = Load(threads)
     steps = load.steps_for(seconds)
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in TOOLS}
-    alone: dict[str, dict[str, Any]] = {}
+    alone: dict[str, dict[str, Any]] = {NOISE: measure(nothing, lambda: time.sleep(seconds))}
     absent: dict[str, str] = {}
+    for name, tool in TOOLS.items():
+        try:
+            alone[name] = measure(tool, lambda: time.sleep(seconds))
+        except ImportError as error:
+            absent[name] = f"not installed ({error.name}): pip install 'edgecarbon[bench]'"
+    stretches: list[tuple[str, dict[str, Any]]] = [(NOISE, measure(nothing, lambda: load.run(steps)))]
     for number in range(rounds):
         for name, tool in TOOLS.items():
-            if name in absent:
-                continue
-            try:
-                if number == 0:
-                    alone[name] = measure(tool, lambda: time.sleep(min(seconds, 20.0)))
-                runs[name].append(measure(tool, lambda: load.run(steps)))
-            except ImportError as error:
-                absent[name] = f"not installed ({error.name}): pip install 'edgecarbon[bench]'"
+            if name not in absent:
+                stretches.append((name, measure(tool, lambda: load.run(steps))))
+                stretches.append((NOISE, measure(nothing, lambda: load.run(steps))))
             print(f"round {number + 1}/{rounds}: {name}", file=sys.stderr, flush=True)
-    rows = [row(name, runs, alone, absent) for name in TOOLS]
+    rows = [
+        {"tool": name, "note": absent[name]} if name in absent else row(name, stretches, alone[name])
+        for name in (NOISE, *TOOLS)
+    ]
     return {"steps": steps, "seconds": seconds, "rounds": rounds, "threads": threads, "rows": rows}
 
 
-def row(
-    name: str, runs: dict[str, list[dict[str, Any]]], alone: dict[str, dict[str, Any]], absent: dict[str, str]
-) -> dict[str, Any]:
-    if name in absent:
-        return {"tool": name, "note": absent[name]}
-    pairs = list(zip(runs[name], runs[BASE], strict=True))
-    ratios = {key: [mine[key] / base[key] for mine, base in pairs] for key in ("wall_s", "cpu_s")}
+def row(name: str, stretches: list[tuple[str, dict[str, Any]]], alone: dict[str, Any]) -> dict[str, Any]:
+    """Every second stretch is without a meter: a meter's neighbours are next to it, those of one without two away."""
+    step = 2 if name == NOISE else 1
+    ratios: dict[str, list[float]] = {"wall_s": [], "cpu_s": []}
+    for i in range(step, len(stretches) - step):
+        if stretches[i][0] == name:
+            for key, found in ratios.items():
+                found.append(2 * stretches[i][1][key] / (stretches[i - step][1][key] + stretches[i + step][1][key]))
+    last = [told for tool, told in stretches if tool == name][-1]
     return {
         "tool": name,
-        "wall_ratio": statistics.median(ratios["wall_s"]),
-        "wall_ratios": ratios["wall_s"],
-        "cpu_ratio": statistics.median(ratios["cpu_s"]),
-        "cpu_ratios": ratios["cpu_s"],
-        "alone_core_share": alone[name]["cpu_s"] / alone[name]["wall_s"],
+        **{f"{key}_ratio": mean_and_error(found) for key, found in ratios.items()},
+        **{f"{key}_ratios": found for key, found in ratios.items()},
+        "alone_core_share": alone["cpu_s"] / alone["wall_s"],
         # The first time, as a training script meets it: some tools look around the machine once and remember.
-        "start_and_stop_s": alone[name]["around_s"],
-        "joules": runs[name][-1].get("joules"),
-        "note": runs[name][-1].get("note", ""),
+        "start_and_stop_s": alone["around_s"],
+        "joules": last.get("joules"),
+        "note": last.get("note", ""),
     }
 
 
+def mean_and_error(values: list[float]) -> tuple[float, float | None]:
+    """The mean and its standard error, which one value alone does not tell."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return statistics.fmean(values), error
+
+
 def table(result: dict[str, Any]) -> str:
-    head = f"{'':32} {'wall ratio (range)':>26} {'CPU ratio (range)':>26} {'alone, of a core':>17} {'start+stop':>11}"
+    head = f"{'':32} {'wall ratio':>18} {'CPU ratio':>18} {'alone, of a core':>17} {'start+stop':>11}"
     lines = [head]
     for one in result["rows"]:
-        if "wall_ratio" not in one:
+        if "wall_s_ratio" not in one:
             lines.append(f"{one['tool']:32} {one['note']}")
             continue
         wall, cpu = (
-            f"{one[key]:.4f} ({min(one[key + 's']):.4f}–{max(one[key + 's']):.4f})"
-            for key in ("wall_ratio", "cpu_ratio")
+            f"{mean:.4f} ± {error:.4f}" if error is not None else f"{mean:.4f}"
+            for mean, error in (one["wall_s_ratio"], one["cpu_s_ratio"])
         )
         share, around = f"{100 * one['alone_core_share']:.2f} %", f"{one['start_and_stop_s']:.2f} s"
-        lines.append(f"{one['tool']:32} {wall:>26} {cpu:>26} {share:>17} {around:>11}")
+        lines.append(f"{one['tool']:32} {wall:>18} {cpu:>18} {share:>17} {around:>11}")
         if one["note"]:
             lines.append(f"    {one['note']}")
+    lines.append("± is a standard error. Where it hides the ratio's distance from 1, the CPU time alone says more.")
     return "\n".join(lines)
 
 
@@ -199,7 +212,7 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of one stretch (default 20)")
-    parser.add_argument("--rounds", type=int, default=5, help="stretches under each tool (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="stretches under each tool (default 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch (default: all)")
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     arguments = parser.parse_args()

@@ -15,6 +15,7 @@ from edgecarbon.config.base import nearest, read_yaml, validate
 from edgecarbon.config.devices import Device, DevicesFile, LocalDevice
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.inputs import Inputs, ReferenceDevice, load_inputs
+from edgecarbon.config.scenario import load_scenario
 from edgecarbon.errors import UserError
 from edgecarbon.records import write_atomically
 
@@ -90,6 +91,10 @@ class Project:
         file = self.experiment.workloads[workload].data.file
         return [] if file is None else [str(file)]
 
+    def workload_size(self, workload: str) -> dict[str, int]:
+        """How much a workload's measured window computes."""
+        return self.experiment.workloads[workload].model_dump(include={"batch_size", "sequence_length", "steps"})
+
     def run_settings(self, workload: str, device: str) -> dict[str, Any]:
         """What decides a measurement. A change of it, and of nothing else in the config, measures the run again."""
         settings = self.experiment.workloads[workload]
@@ -100,6 +105,10 @@ class Project:
             "device": self.devices[device].model_dump(mode="json", exclude={"carbon"}),
             "measurement": self.experiment.measurement.model_dump(mode="json"),
         }
+
+    def reference_settings(self, workload: str, device: str) -> dict[str, Any]:
+        """What decides the record of a modelled device."""
+        return {"size": self.workload_size(workload), "device": self.references[device].model_dump(mode="json")}
 
     def carbon_facts(self) -> dict[str, dict[str, Any]]:
         """What the carbon model needs to know of each device. Changing it measures nothing again."""
@@ -195,3 +204,5 @@ def _check_names(
     for name in experiment.devices:
         where = f"{experiment.devices_file}: devices.{name}.carbon"
         inputs.embodied.find(fleet[name].carbon.embodied, f"{where}.embodied")
+    for name in experiment.scenarios:
+        load_scenario(root / SCENARIOS / f"{name}.yaml", inputs)

@@ -29,6 +29,12 @@ def sources_of(script: str | Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in found)
 
 
+def package_files(folder: str, pattern: str = "*.*") -> list[str]:
+    """Files of this package that a script reads or packs rather than imports, as paths from the project's root."""
+    root = PACKAGE.parent.parent
+    return sorted(str(path.relative_to(root)) for path in (PACKAGE / folder).glob(pattern) if path.is_file())
+
+
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
     modules: set[str] = set()

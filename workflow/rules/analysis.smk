@@ -18,7 +18,7 @@ rule parquet:
 rule carbon:
     input:
         sources_of("workflow/scripts/carbon.py"),
-        carbon_inputs(),
+        INPUTS,
         runs=run_files("parquet/{run}/run.parquet", PROJECT.runs),
         scenario="config/scenarios/{scenario}.yaml",
     output:

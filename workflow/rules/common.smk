@@ -48,6 +48,7 @@ def limit_to_one_job(device):
     workflow.register_resource(f"device_{device}", 1)
 
 
+INPUTS = sorted(str(path) for path in Path(plan.INPUTS).iterdir() if path.suffix in (".yaml", ".csv"))
 PYTHON = shlex.quote(sys.executable)
 PROJECT = load_or_stop()
 RECORDS = run_files("runs/{run}/record.json", PROJECT.runs)

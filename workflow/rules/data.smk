@@ -1,7 +1,8 @@
 rule payload:
     input:
         sources_of("workflow/scripts/payload.py"),
-        payload_sources(),
+        package_files("worker"),
+        package_files("meters"),
     output:
         "results/payload.pyz",
     log:
@@ -14,6 +15,7 @@ rule payload:
 rule model:
     input:
         sources_of("workflow/scripts/model.py"),
+        package_files("bundled/models"),
     output:
         "results/models/{workload}.json",
     log:
@@ -23,12 +25,13 @@ rule model:
         revision=lambda wildcards: PROJECT.experiment.workloads[wildcards.workload].revision or "",
     localrule: True
     shell:
-        "{PYTHON} workflow/scripts/model.py --name {params.name:q} --revision {params.revision:q} --out {output} 2> {log}"
+        "{PYTHON} workflow/scripts/model.py --name {params.name:q} --revision={params.revision:q} --out {output} 2> {log}"
 
 
 rule tokens:
     input:
         sources_of("workflow/scripts/tokens.py"),
+        package_files("bundled", "questions.jsonl"),
         lambda wildcards: PROJECT.data_files(wildcards.workload),
         model="results/models/{workload}.json",
     output:

@@ -29,7 +29,6 @@ rule measure:
 rule reference:
     input:
         sources_of("workflow/scripts/reference.py"),
-        devices="config/inputs/reference_devices.yaml",
         model="results/models/{workload}.json",
     output:
         "results/runs/{workload}/{device}/r1/record.json",
@@ -38,8 +37,8 @@ rule reference:
     wildcard_constraints:
         device=one_of(PROJECT.experiment.reference_devices),
     params:
-        settings=lambda wildcards: plan.fingerprint(PROJECT.workload_size(wildcards.workload)),
+        settings=lambda wildcards: plan.fingerprint(PROJECT.reference_settings(wildcards.workload, wildcards.device)),
     localrule: True
     shell:
         "{PYTHON} workflow/scripts/reference.py --config {CONFIG} --workload {wildcards.workload}"
-        " --device {wildcards.device} --devices {input.devices} --model {input.model} --out {output} 2> {log}"
+        " --device {wildcards.device} --model {input.model} --out {output} 2> {log}"

@@ -19,7 +19,7 @@ rule charts:
 rule page:
     input:
         sources_of("workflow/scripts/page.py"),
-        page_files(),
+        package_files("report/templates"),
         database="results/edgecarbon.duckdb",
     output:
         report("results/report.html", caption="../report/page.rst", category="Report"),

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from edgecarbon.meters.base import Channel, MeterUnavailable, Options
 
-_KEYS = ("idle_watts", "busy_watts", "relative_uncertainty", "source")
+_KEYS = ("idle_watts", "relative_uncertainty", "source")
+WATTS_PER_CORE = 8.0
+"""What a busy logical core is taken to add where `busy_watts` is not given."""
 
 
 class EstimateMeter:
@@ -23,11 +25,11 @@ class EstimateMeter:
     runs_on: Literal["device"] = "device"
 
     def __init__(self, estimate: Mapping[str, Any], procfs: str = "/proc") -> None:
-        self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate)
         stat = _ProcStat.open(os.path.join(procfs, "stat"))
         self._stat = stat
         self._busy_seconds: Callable[[], float | None] = stat.busy_seconds if stat else time.process_time
         self._cores = stat.cores if stat else (os.cpu_count() or 1)
+        self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate, self._cores)
         self._tick_s = stat.tick_s if stat else 0.001
         basis = f"{procfs}/stat, all cores" if stat else "this process's CPU time only"
         self._source = (
@@ -107,13 +109,14 @@ class _ProcStat:
             self._fd = -1
 
 
-def _parameters(estimate: Mapping[str, Any]) -> tuple[float, float, float]:
+def _parameters(estimate: Mapping[str, Any], cores: int) -> tuple[float, float, float]:
     missing = [key for key in _KEYS if estimate.get(key) in (None, "")]
     if missing:
         raise ValueError(f"estimate: {', '.join(missing)} missing; it needs {', '.join(_KEYS)}")
-    values = tuple(float(estimate[key]) for key in _KEYS[:3])
-    idle_watts, busy_watts, relative_uncertainty = values
-    if not all(math.isfinite(value) for value in values) or not 0 <= idle_watts <= busy_watts or busy_watts == 0:
+    idle_watts, relative_uncertainty = float(estimate["idle_watts"]), float(estimate["relative_uncertainty"])
+    given = estimate.get("busy_watts")
+    busy_watts = idle_watts + WATTS_PER_CORE * cores if given is None else float(given)
+    if not all(map(math.isfinite, (idle_watts, busy_watts, relative_uncertainty))) or not 0 <= idle_watts <= busy_watts or busy_watts == 0:
         raise ValueError(f"estimate: needs 0 <= idle_watts ({idle_watts}) <= busy_watts ({busy_watts}), busy above 0")
     if relative_uncertainty <= 0:
         raise ValueError(f"estimate: relative_uncertainty {relative_uncertainty} must be above 0: it is a guess")

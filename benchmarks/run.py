@@ -1,0 +1,37 @@
+"""Run every benchmark and keep its figures: `make benchmark`, or `python benchmarks/run.py recorder store`.
+
+Each prints a table of ratios, side by side with what a user would pick instead, measured in one run.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+BENCHMARKS = {
+    "training": "the training loop against Hugging Face's Trainer",
+    "recorder": "the energy recorder against none, codecarbon and Zeus",
+    "dry_run": "a start of the workflow with nothing to do against a bare one of as many rules",
+    "store": "the DuckDB file and the carbon tables against pandas",
+}
+
+
+def main(names):
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        sys.exit(f"no benchmark '{unknown[0]}'; there are: {', '.join(BENCHMARKS)}")
+    RESULTS.mkdir(exist_ok=True)
+    failed = []
+    for name in names or BENCHMARKS:
+        print(f"\n== {name}: {BENCHMARKS[name]}", flush=True)
+        command = [sys.executable, str(HERE / f"bench_{name}.py"), "--out", str(RESULTS / f"{name}.json")]
+        if subprocess.run(command, cwd=HERE.parent).returncode:
+            failed.append(name)
+    print(f"\nFigures: {RESULTS}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
