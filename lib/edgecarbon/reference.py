@@ -27,43 +27,16 @@ def modelled_record(device: ReferenceDevice, facts: Mapping[str, Any]) -> dict[s
     Returns:
         a record of provenance `modelled`: one reading, one window, no spec, samples or steps.
     """
-    steps = facts["steps"]
-    tokens_per_step = facts["batch_size"] * facts["sequence_length"]
-    flops_per_step = 6 * facts["parameters"] * tokens_per_step
-    rate = device.peak.value * 1e12
-    duration_s = steps * flops_per_step / (rate * device.sustained.value)
-    low_joules = steps * flops_per_step / (rate * device.sustained.high) * device.draw.low
-    high_joules = steps * flops_per_step / (rate * device.sustained.low) * device.draw.high
-    training = {
-        "model": facts["name"],
-        "parameters": facts["parameters"],
-        "steps": steps,
-        "batch_size": facts["batch_size"],
-        "sequence_length": facts["sequence_length"],
-        "tokens": steps * tokens_per_step,
-        "duration_s": duration_s,
-        "tokens_per_second": steps * tokens_per_step / duration_s,
-        "flops_per_step": flops_per_step,
-        "model_flops_per_second": rate * device.sustained.value,
-        "peak_flops_per_second": rate,
-        "peak_source": device.peak.source,
-        "mfu": device.sustained.value,
-        "precision": device.precision,
-        "micro_batch_size": None,
-        "accumulation_steps": None,
-        "out_of_memory": [],
-        "attention": None,
-        "activation_checkpointing": None,
-        "compiled": None,
-        "loss_first": None,
-        "loss_last": None,
-        "peak_memory_bytes": None,
-    }
+    training = _training(device, facts)
+    flops = training["steps"] * training["flops_per_step"]
+    rate = training["peak_flops_per_second"]
+    low_joules = flops / (rate * device.sustained.high) * device.draw.low
+    high_joules = flops / (rate * device.sustained.low) * device.draw.high
     reading = {
         "window": "train",
         "meter": "model",
         "component": "device",
-        "joules": duration_s * device.draw.value,
+        "joules": training["duration_s"] * device.draw.value,
         "uncertainty_joules": (high_joules - low_joules) / WIDTH_95,
         "low_joules": low_joules,
         "high_joules": high_joules,
@@ -76,6 +49,35 @@ def modelled_record(device: ReferenceDevice, facts: Mapping[str, Any]) -> dict[s
     }
     record = _record(device, facts, training, reading)
     return {**record, "content_sha256": canonical_sha256(record)}
+
+
+def _training(device: ReferenceDevice, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the worker reports of a training, with null where only a run could tell."""
+    tokens_per_step = facts["batch_size"] * facts["sequence_length"]
+    flops_per_step = 6 * facts["parameters"] * tokens_per_step
+    peak = device.peak.value * 1e12
+    rate = peak * device.sustained.value
+    tokens = facts["steps"] * tokens_per_step
+    duration_s = facts["steps"] * flops_per_step / rate
+    unknown = (
+        "micro_batch_size accumulation_steps attention activation_checkpointing compiled loss_first loss_last"
+        " peak_memory_bytes"
+    )
+    return {
+        "model": facts["name"],
+        **{name: facts[name] for name in ("parameters", "steps", "batch_size", "sequence_length")},
+        "tokens": tokens,
+        "duration_s": duration_s,
+        "tokens_per_second": tokens / duration_s,
+        "flops_per_step": flops_per_step,
+        "model_flops_per_second": rate,
+        "peak_flops_per_second": peak,
+        "peak_source": device.peak.source,
+        "mfu": device.sustained.value,
+        "precision": device.precision,
+        "out_of_memory": [],
+        **dict.fromkeys(unknown.split()),
+    }
 
 
 def _record(
