@@ -163,6 +163,15 @@ def test_the_estimate_counts_busy_ticks_of_all_cores(tmp_path: Path) -> None:
     meter.close()
 
 
+def test_without_busy_watts_the_cores_are_counted_and_the_source_says_so() -> None:
+    guess = {key: value for key, value in ESTIMATE.items() if key != "busy_watts"}
+    meter = estimate_meter.open_meter(Options(estimate=guess))
+    channel = meter.channels()[0]
+    assert channel.max_watts == 5 + estimate_meter.WATTS_PER_CORE * (os.cpu_count() or 1)
+    assert "assuming 8 W a busy core" in channel.source
+    meter.close()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

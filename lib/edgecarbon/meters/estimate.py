@@ -18,7 +18,7 @@ WATTS_PER_CORE = 8.0
 class EstimateMeter:
     """E(t) = idle_watts·t + (busy_watts − idle_watts)·(busy CPU seconds)/cores, a counter that starts at 0 J.
 
-    Busy seconds come from /proc/stat (the whole machine) where it can be read and moves, else from this process alone.
+    Busy seconds come from /proc/stat (the whole machine) where it can be read and counts, else from this process alone.
     """
 
     name = "estimate"
@@ -29,12 +29,17 @@ class EstimateMeter:
         self._stat = stat
         self._busy_seconds: Callable[[], float | None] = stat.busy_seconds if stat else time.process_time
         self._cores = stat.cores if stat else (os.cpu_count() or 1)
-        self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate, self._cores)
+        try:
+            self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate, self._cores)
+        except ValueError:
+            self.close()
+            raise
         self._tick_s = stat.tick_s if stat else 0.001
         basis = f"{procfs}/stat, all cores" if stat else "this process's CPU time only"
+        assumed = "" if estimate.get("busy_watts") is not None else f", assuming {WATTS_PER_CORE:g} W a busy core"
         self._source = (
-            f"{self._idle_watts:g} W idle + {self._busy_watts - self._idle_watts:g} W × CPU utilisation ({basis}); "
-            f"{estimate['source']}"
+            f"{self._idle_watts:g} W idle + {self._busy_watts - self._idle_watts:g} W × CPU utilisation "
+            f"({basis}){assumed}; {estimate['source']}"
         )
         self._start_s = time.monotonic()
         self._start_busy_s = self._busy_seconds() or 0.0
@@ -116,7 +121,8 @@ def _parameters(estimate: Mapping[str, Any], cores: int) -> tuple[float, float, 
     idle_watts, relative_uncertainty = float(estimate["idle_watts"]), float(estimate["relative_uncertainty"])
     given = estimate.get("busy_watts")
     busy_watts = idle_watts + WATTS_PER_CORE * cores if given is None else float(given)
-    if not all(map(math.isfinite, (idle_watts, busy_watts, relative_uncertainty))) or not 0 <= idle_watts <= busy_watts or busy_watts == 0:
+    finite = all(math.isfinite(value) for value in (idle_watts, busy_watts, relative_uncertainty))
+    if not finite or not 0 <= idle_watts <= busy_watts or busy_watts == 0:
         raise ValueError(f"estimate: needs 0 <= idle_watts ({idle_watts}) <= busy_watts ({busy_watts}), busy above 0")
     if relative_uncertainty <= 0:
         raise ValueError(f"estimate: relative_uncertainty {relative_uncertainty} must be above 0: it is a guess")
