@@ -25,5 +25,15 @@ def resolve(requirement: str) -> list[str]:
     ]
 
 
+def write_conda_environment(lines: list[str]) -> None:
+    """The same versions for `snakemake --software-deployment-method conda`."""
+    pins = "".join(f"      - {line}\n" for line in lines)
+    text = HEADER + "channels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n" + pins
+    (ROOT / "workflow/envs/edgecarbon.yaml").write_text(text)
+
+
 for file, extra in (("requirements.lock", ""), ("requirements-test.lock", "[test]")):
-    (ROOT / file).write_text(HEADER + "\n".join(resolve(f".{extra}")) + "\n")
+    found = resolve(f".{extra}")
+    (ROOT / file).write_text(HEADER + "\n".join(found) + "\n")
+    if not extra:
+        write_conda_environment(found)

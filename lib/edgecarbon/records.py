@@ -174,8 +174,8 @@ def check_attempt(attempt: Path, spec: dict[str, Any]) -> dict[str, Any]:
         if result.get(field) != spec[field]:
             raise UserError(f"{path}: refused, {field}: belongs to another run than the one asked for.")
     if result.get("status") != "ok":
-        error = result.get("error") or {}
-        raise UserError(f"{spec['run_id']}: failed on the device ({error.get('kind')}): {error.get('message')}")
+        cause = result.get("error") or {}
+        raise UserError(f"{spec['run_id']}: failed on the device ({cause.get('kind')}): {cause.get('message')}")
     _check_numbers(result, path)
     return result
 

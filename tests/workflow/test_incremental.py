@@ -17,10 +17,10 @@ def test_whole_graph(finished_once):
     page = (path / "results/report.html").read_text()
     assert "snapdragon-888-phone" in page
     with duckdb.connect(str(path / "results/edgecarbon.duckdb"), read_only=True) as database:
-        kinds = database.sql("SELECT record_kind, count(*) FROM runs GROUP BY ALL ORDER BY ALL").fetchall()
+        kinds = database.execute("SELECT record_kind, count(*) FROM runs GROUP BY ALL ORDER BY ALL").fetchall()
         assert kinds == [("measured", 2), ("modelled", 2)]
-        assert database.sql("SELECT count(DISTINCT attribution) FROM carbon").fetchall() == [(4,)]
-        steps = database.sql("SELECT count(*) FROM steps WHERE phase = 'train'").fetchone()
+        assert database.execute("SELECT count(DISTINCT attribution) FROM carbon").fetchall() == [(4,)]
+        steps = database.execute("SELECT count(*) FROM steps WHERE phase = 'train'").fetchone()
         assert steps == (6,)
 
 

@@ -56,7 +56,7 @@ def assert_complete(checkout):
     assert sorted(used) == sorted(finished_results(checkout)), "each finished measurement is used, and used once"
     assert len(used) == MEASURED
     with duckdb.connect(str(checkout.path / "results/edgecarbon.duckdb"), read_only=True) as database:
-        assert database.sql("SELECT count(*), count(DISTINCT run_id) FROM runs").fetchone() == (RUNS, RUNS)
+        assert database.execute("SELECT count(*), count(DISTINCT run_id) FROM runs").fetchone() == (RUNS, RUNS)
     assert (checkout.path / "results/report.html").exists()
 
 

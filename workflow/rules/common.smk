@@ -1,12 +1,17 @@
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
-# A clone works without installing the package, and its jobs run the clone's own code.
-sys.path.insert(0, str(Path(workflow.basedir).resolve() / "lib"))
-os.environ["PYTHONPATH"] = sys.path[0]
+# Jobs run the clone's own code, with the Python that runs Snakemake, whether or not its environment is activated.
+LIBRARY = Path(workflow.basedir, "lib").resolve()
+sys.path.insert(0, str(LIBRARY))
+os.environ.update(
+    PYTHONPATH=str(LIBRARY),
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    ),
+)
 
 from edgecarbon import housekeeping, plan
 from edgecarbon.errors import UserError
@@ -16,7 +21,9 @@ from edgecarbon.sources import package_files, sources_of
 def load_or_stop():
     """The validated project. A mistake in the configuration ends the start here, in plain words."""
     try:
-        return plan.load_project(workflow.overwrite_configfiles, workflow.config_settings.config)
+        return plan.load_project(
+            workflow.overwrite_configfiles, workflow.config_settings.config
+        )
     except UserError as error:
         print(f"{error}\nNothing was run.", file=sys.stderr)
         sys.exit(1)
@@ -24,7 +31,7 @@ def load_or_stop():
 
 def run_files(pattern, runs):
     """A file of each run."""
-    return ["results/" + pattern.format(run=run.run_id) for run in runs]
+    return [f"results/{pattern}".format(run=run.run_id) for run in runs]
 
 
 def one_of(names):
@@ -39,7 +46,8 @@ def local_device(name):
 def device_resources():
     """One resource a device, of which each job on that device takes the one there is."""
     return {
-        f"device_{name}": lambda wildcards, name=name: int(wildcards.device == name) for name in PROJECT.devices
+        f"device_{name}": lambda wildcards, name=name: int(wildcards.device == name)
+        for name in PROJECT.devices
     }
 
 
@@ -48,13 +56,19 @@ def limit_to_one_job(device):
     workflow.register_resource(f"device_{device}", 1)
 
 
-INPUTS = sorted(str(path) for path in Path(plan.INPUTS).iterdir() if path.suffix in (".yaml", ".csv"))
-PYTHON = shlex.quote(sys.executable)
+INPUTS = sorted(
+    str(path)
+    for path in Path(plan.INPUTS).iterdir()
+    if path.suffix in (".yaml", ".csv")
+)
 PROJECT = load_or_stop()
 RECORDS = run_files("runs/{run}/record.json", PROJECT.runs)
 ROLES = {name: facts["role"] for name, facts in PROJECT.carbon_facts().items()}
-# The resolved configuration, read by the scripts. Its name is in no rule's params: what a rule uses of it, is.
-CONFIG = plan.write_project(PROJECT, Path("results/configs"))
+# The resolved configuration, which the scripts read. What a rule uses of it is in the rule's params; all of it would
+# send every job back to work at any change.
+os.environ.update(
+    EDGECARBON_CONFIG=str(plan.write_project(PROJECT, Path("results/configs")))
+)
 
 if workflow.is_main_process:
     housekeeping.clear_stale_lock(Path(".snakemake"))

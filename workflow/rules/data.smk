@@ -8,8 +8,10 @@ rule payload:
     log:
         "results/logs/payload.log",
     localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
     shell:
-        "{PYTHON} workflow/scripts/payload.py --out {output} 2> {log}"
+        "python workflow/scripts/payload.py --out {output} 2> {log}"
 
 
 rule model:
@@ -20,12 +22,17 @@ rule model:
         "results/models/{workload}.json",
     log:
         "results/logs/model/{workload}.log",
+    localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
     params:
         name=lambda wildcards: PROJECT.experiment.workloads[wildcards.workload].model,
-        revision=lambda wildcards: PROJECT.experiment.workloads[wildcards.workload].revision or "",
-    localrule: True
+        revision=lambda wildcards: PROJECT.experiment.workloads[
+            wildcards.workload
+        ].revision
+        or "",
     shell:
-        "{PYTHON} workflow/scripts/model.py --name {params.name:q} --revision={params.revision:q} --out {output} 2> {log}"
+        "python workflow/scripts/model.py --name {params.name:q} --revision={params.revision:q} --out {output} 2> {log}"
 
 
 rule tokens:
@@ -39,9 +46,13 @@ rule tokens:
         description="results/tokens/{workload}.json",
     log:
         "results/logs/tokens/{workload}.log",
-    params:
-        settings=lambda wildcards: plan.fingerprint(PROJECT.data_settings(wildcards.workload)),
     localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
+    params:
+        settings=lambda wildcards: plan.fingerprint(
+            PROJECT.data_settings(wildcards.workload)
+        ),
     shell:
-        "{PYTHON} workflow/scripts/tokens.py --config {CONFIG} --workload {wildcards.workload}"
+        "python workflow/scripts/tokens.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
         " --model {input.model} --out {output.blocks} 2> {log}"

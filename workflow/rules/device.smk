@@ -12,16 +12,20 @@ rule measure:
         "results/logs/measure/{workload}/{device}/r{repeat}.log",
     wildcard_constraints:
         device=one_of(PROJECT.devices),
+    retries: 0
+    localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
     # A job that measures this machine takes all of its cores, so that nothing else disturbs the figure.
     threads: lambda wildcards: workflow.cores if local_device(wildcards.device) else 1
     resources:
         **device_resources(),
     params:
-        settings=lambda wildcards: plan.fingerprint(PROJECT.run_settings(wildcards.workload, wildcards.device)),
-    retries: 0
-    localrule: True
+        settings=lambda wildcards: plan.fingerprint(
+            PROJECT.run_settings(wildcards.workload, wildcards.device)
+        ),
     shell:
-        "{PYTHON} workflow/scripts/measure.py --config {CONFIG} --workload {wildcards.workload}"
+        "python workflow/scripts/measure.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
         " --device {wildcards.device} --repeat {wildcards.repeat} --payload {input.payload} --model {input.model}"
         " --tokens {input.tokens} --attempts results/attempts --log {log} --out {output}"
 
@@ -36,9 +40,13 @@ rule reference:
         "results/logs/reference/{workload}/{device}.log",
     wildcard_constraints:
         device=one_of(PROJECT.experiment.reference_devices),
-    params:
-        settings=lambda wildcards: plan.fingerprint(PROJECT.reference_settings(wildcards.workload, wildcards.device)),
     localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
+    params:
+        settings=lambda wildcards: plan.fingerprint(
+            PROJECT.reference_settings(wildcards.workload, wildcards.device)
+        ),
     shell:
-        "{PYTHON} workflow/scripts/reference.py --config {CONFIG} --workload {wildcards.workload}"
+        "python workflow/scripts/reference.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
         " --device {wildcards.device} --model {input.model} --out {output} 2> {log}"

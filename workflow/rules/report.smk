@@ -12,8 +12,10 @@ rule charts:
         ),
     log:
         "results/logs/charts.log",
+    conda:
+        "../envs/edgecarbon.yaml"
     shell:
-        "{PYTHON} workflow/scripts/charts.py --database {input.database} --out {output} 2> {log}"
+        "python workflow/scripts/charts.py --database {input.database} --out {output} 2> {log}"
 
 
 rule page:
@@ -25,7 +27,9 @@ rule page:
         report("results/report.html", caption="../report/page.rst", category="Report"),
     log:
         "results/logs/page.log",
+    conda:
+        "../envs/edgecarbon.yaml"
     params:
-        name=PROJECT.experiment.name,
+        config=PROJECT.config_name,
     shell:
-        "{PYTHON} workflow/scripts/page.py --config {CONFIG} --database {input.database} --out {output} 2> {log}"
+        "python workflow/scripts/page.py --config $EDGECARBON_CONFIG --database {input.database} --out {output} 2> {log}"

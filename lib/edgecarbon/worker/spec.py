@@ -278,13 +278,15 @@ def _measurement(fields: Fields) -> MeasurementSpec:
 
 
 def _estimate(fields: Fields) -> dict[str, Any]:
+    idle_watts = fields.number("idle_watts")
+    busy_watts = None if fields.absent("busy_watts") else fields.number("busy_watts")
     estimate = {
-        "idle_watts": fields.number("idle_watts"),
-        "busy_watts": None if fields.absent("busy_watts") else fields.number("busy_watts"),
+        "idle_watts": idle_watts,
+        "busy_watts": busy_watts,
         "relative_uncertainty": fields.number("relative_uncertainty", above=True),
         "source": fields.text("source"),
     }
     fields.done()
-    if estimate["busy_watts"] is not None and estimate["busy_watts"] < estimate["idle_watts"]:
-        raise fields.fail("busy_watts", f"at least idle_watts, {estimate['idle_watts']:g}")
+    if busy_watts is not None and busy_watts < idle_watts:
+        raise fields.fail("busy_watts", f"at least idle_watts, {idle_watts:g}")
     return estimate
