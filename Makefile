@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 CORES ?= all
-CONFIG ?= config/config.yaml
+# Empty takes config/config.yaml.
+CONFIG ?=
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
@@ -12,7 +13,9 @@ TEST_READY := $(VENV)/.test-ready
 .DELETE_ON_ERROR:
 
 run: $(READY)
-	PATH="$(BIN):$$PATH" snakemake --cores $(CORES) --configfile $(CONFIG)
+	@test -z "$(CONFIG)" -o -r "$(CONFIG)" || { \
+	  echo "$(CONFIG): cannot be read. Name an experiment, such as: make run CONFIG=config/paper.yaml" >&2; exit 1; }
+	PATH="$(BIN):$$PATH" snakemake --cores $(CORES) $(addprefix --configfile ,$(CONFIG))
 	@echo
 	@echo "Report: $(abspath results/report.html)"
 
