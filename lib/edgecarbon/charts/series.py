@@ -142,7 +142,7 @@ def _track(
         fill=alt.Fill("window:N", title=None, scale=shades, legend=shade_legend),
         tooltip=["window:N", "run_id:N", alt.Tooltip("start_s:Q", format=".1f"), alt.Tooltip("end_s:Q", format=".1f")],
     )
-    series_legend = alt.Legend(symbolType="stroke", columns=2)
+    series_legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=3, columns=2)
     lines = _compact(points).mark_line(strokeWidth=1.4, opacity=0.9 if runs == 1 else 0.6).encode(
         x="t:Q",
         y=alt.Y("v:Q", title=axis_title, scale=alt.Scale(zero=zero, nice=True), axis=alt.Axis(tickCount=4)),
@@ -155,17 +155,21 @@ def _track(
 
 
 def _compact(points: list[style.Row]) -> alt.Chart:
-    """A chart of `t` and `v` by series: the words of a series are held once, and looked up by its number `k`."""
+    """A chart of `t` and `v` by series: numbers as CSV, and the words of a series held once, by its number `k`.
+
+    A list of objects would be many times larger, and Altair copies it at every step; a text it does not.
+    """
     keys: dict[tuple[str, str, str], int] = {}
-    values = [
-        {"k": keys.setdefault((point["series"], point["provenance"], point["run_id"]), len(keys)),
-         "t": float(f"{point['t_s']:.6g}"), "v": float(f"{point['value']:.5g}")}
-        for point in points
-    ]  # fmt: skip
+    lines = ["k,t,v"]
+    for point in points:
+        number = keys.setdefault((point["series"], point["provenance"], point["run_id"]), len(keys))
+        lines.append(f"{number},{point['t_s']:.6g},{point['value']:.5g}")
+    numbers = alt.CsvDataFormat(type="csv", parse={"k": "number", "t": "number", "v": "number"})
     fields = ["series", "provenance", "run_id"]
     words = [{"k": number, **dict(zip(fields, key, strict=True))} for key, number in keys.items()]
     lookup = alt.LookupData(data=alt.InlineData(values=words), key="k", fields=fields)
-    return alt.Chart(alt.InlineData(values=values)).transform_lookup(lookup="k", from_=lookup)
+    data = alt.InlineData(values="\n".join(lines), format=numbers)
+    return alt.Chart(data).transform_lookup(lookup="k", from_=lookup)
 
 
 def training(connection: duckdb.DuckDBPyConnection) -> style.Chart:

@@ -1,0 +1,177 @@
+"""The report and the charts in a real browser, from file://, at the width of a desk and of a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import report_database
+from edgecarbon import report
+from edgecarbon.charts import CHARTS, save
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESK, PHONE = (1280, 900), (390, 844)
+
+# What each chart's drawing shows, in marks that are not text: fewer would mean that a layer is missing.
+MARKS = """figure => ['symbol path', 'rule line', 'rect path', 'line path']
+  .flatMap(mark => [...figure.querySelectorAll('svg.marks .mark-' + mark)])
+  .filter(mark => { const box = mark.getBoundingClientRect(); return box.width + box.height > 0 }).length"""
+
+# Texts that lie outside their drawing (cut), are smaller than 11 px, or lie on top of one another.
+TEXT_FAULTS = """figure => {
+  const svg = figure.querySelector('svg.marks'), frame = svg.getBoundingClientRect(), faults = [], boxes = [];
+  for (const text of svg.querySelectorAll('text')) {
+    const words = text.textContent.trim(), box = text.getBoundingClientRect();
+    if (!words || text.closest('[opacity="0"]') || text.getAttribute('opacity') === '0') continue;
+    if (box.left < frame.left - 1 || box.right > frame.right + 1) faults.push('cut: ' + words);
+    if (box.top < frame.top - 1 || box.bottom > frame.bottom + 1) faults.push('cut: ' + words);
+    if (parseFloat(getComputedStyle(text).fontSize) < 11) faults.push('small: ' + words);
+    for (const [other, theirs] of boxes) {
+      const across = Math.min(box.right, theirs.right) - Math.max(box.left, theirs.left);
+      const down = Math.min(box.bottom, theirs.bottom) - Math.max(box.top, theirs.top);
+      if (across > 2 && down > 5) faults.push('overlap: ' + words + ' / ' + other);
+    }
+    boxes.push([words, box]);
+  }
+  return faults;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("no Chromium to open the report with; install it: sudo apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with report.html and a chart page, from one database."""
+    folder = tmp_path_factory.mktemp("browser")
+    database = report_database.build(folder / "edgecarbon.duckdb")
+    with duckdb.connect(str(database), read_only=True) as connection:
+        report.build(connection, folder / "report.html", config_name="config/config.yaml", seed=1)
+        save(CHARTS["power"].draw(connection), folder / "power.svg", folder / "power.html")
+    return folder
+
+
+class Watched:
+    """A browser page with everything that it complained about or asked for."""
+
+    def __init__(self, browser: Browser, size: tuple[int, int]) -> None:
+        self.page: Page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path: Path) -> Page:
+        self.page.goto(path.as_uri())
+        return self.page
+
+
+@pytest.fixture(scope="module", params=[DESK, PHONE], ids=["desk", "phone"])
+def opened(request: pytest.FixtureRequest, browser: Browser, built: Path) -> Iterator[Watched]:
+    watched = Watched(browser, request.param)
+    watched.open(built / "report.html").evaluate("window.charts")
+    watched.page.screenshot(path=built / f"report-{request.param[0]}.png", full_page=True)
+    yield watched
+    watched.page.close()
+
+
+def each_chart(page: Page, script: str) -> dict[str, Any]:
+    return {name: page.locator(f"#chart-{name}").evaluate(script) for name in CHARTS}
+
+
+def test_nothing_is_complained_of_and_nothing_leaves_the_page(opened: Watched) -> None:
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_every_chart_is_drawn_with_its_marks(opened: Watched) -> None:
+    marks = each_chart(opened.page, MARKS)
+    least = {
+        "energy_per_step": 2 * 2 * len(report_database.DEVICES),
+        "energy_per_million_tokens": 2 * 2 * len(report_database.DEVICES),
+        "power": 2 * 3 * 3,
+        "training": 2 * 3 * 3,
+        "carbon": 2 * 4 * len(report_database.DEVICES) * 3,
+        "verdict": 2 * 2 * 4 * 4 * 2,
+    }
+    assert set(marks) == set(least)
+    assert {name: count for name, count in marks.items() if count < least[name]} == {}
+
+
+def test_the_page_is_no_wider_than_the_screen(opened: Watched) -> None:
+    widths = opened.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert widths[0] <= widths[1]
+    inside = each_chart(
+        opened.page, "figure => { const b = figure.querySelector('.chart'); return b.scrollWidth - b.clientWidth }"
+    )
+    assert {name: more for name, more in inside.items() if more > 0} == {}
+
+
+def test_no_text_is_cut_tiny_or_overlaid(opened: Watched) -> None:
+    assert {name: faults for name, faults in each_chart(opened.page, TEXT_FAULTS).items() if faults} == {}
+
+
+def test_a_tooltip_says_boundary_and_source(opened: Watched) -> None:
+    opened.page.locator("#chart-energy_per_step svg.marks .mark-symbol path[fill='#0072B2']").first.hover()
+    tooltip = opened.page.locator("#vg-tooltip-element.visible")
+    tooltip.wait_for()
+    for words in ("boundary", "GPU board", "source", "nvmlDeviceGetTotalEnergyConsumption", "provenance", "measured"):
+        assert words in tooltip.inner_text()
+
+
+def test_charts_follow_a_turned_screen(browser: Browser, built: Path) -> None:
+    watched = Watched(browser, PHONE)
+    page = watched.open(built / "report.html")
+    page.evaluate("window.charts")
+    page.set_viewport_size({"width": PHONE[1], "height": PHONE[0]})
+    page.wait_for_function("+document.querySelector('#chart-verdict').dataset.drawn > 700")
+    width = page.locator("#chart-verdict svg.marks").evaluate("svg => svg.getBoundingClientRect().width")
+    assert 700 < width < PHONE[1]
+    assert watched.complaints == []
+
+
+def test_it_prints_within_the_paper(browser: Browser, built: Path) -> None:
+    watched = Watched(browser, DESK)
+    page = watched.open(built / "report.html")
+    page.evaluate("window.charts")
+    page.emulate_media(media="print")
+    # A4 less its margins, at 96 dots an inch.
+    page.set_viewport_size({"width": 680, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 680
+    assert not page.locator("nav").is_visible()
+    page.pdf(path=built / "report.pdf", format="A4", print_background=True)
+    assert (built / "report.pdf").stat().st_size > 50_000
+
+
+def test_a_chart_page_draws_by_itself(browser: Browser, built: Path) -> None:
+    watched = Watched(browser, DESK)
+    watched.open(built / "power.html").locator("svg.marks .mark-line path").first.wait_for()
+    assert watched.complaints == []
+    assert [url for url in watched.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_policy_stops_what_would_leave_the_page(browser: Browser, built: Path) -> None:
+    watched = Watched(browser, DESK)
+    page = watched.open(built / "report.html")
+    blocked = page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'sent', error => String(error))")
+    assert "Failed to fetch" in blocked
+    assert any("Content Security Policy" in complaint for complaint in watched.complaints)
