@@ -31,6 +31,7 @@ class Guard:
         self._reason: tuple[Kind, str] | None = None
         self._done = threading.Event()
         self._leads_group = False
+        self._raised = False
         self._wake_read, self._wake_write = os.pipe()
 
     def start(self) -> None:
@@ -65,7 +66,9 @@ class Guard:
         self._leads_group = True
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if not self._done.is_set():
+        # Once: a host says it with a signal and with its pipe, and the second must not break into the clearing up.
+        if not self._done.is_set() and not self._raised:
+            self._raised = True
             raise Interrupted(*(self._reason or ("interrupted", _told(number))))
 
     def _watch(self) -> None:
