@@ -130,7 +130,13 @@ def test_job_ends_when_its_host_does(tmp_path, number):
         sys.stdin.read()
         """,
     )
-    host = subprocess.Popen([sys.executable, "-c", HOST, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    host = subprocess.Popen(
+        [sys.executable, "-c", HOST, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A test run started in the background ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     pid = int(host.stdout.readline())
     assert alive(pid)
     host.send_signal(number)

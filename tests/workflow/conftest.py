@@ -76,6 +76,8 @@ class Checkout:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A test run started in the background ignores Ctrl-C, and its children would too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str) -> Finished:
@@ -85,7 +87,8 @@ class Checkout:
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
-        return Finished(process.returncode, output, Counter(re.findall(r"^(?:local)?rule (\w+):", output, re.MULTILINE)))
+        ran = re.findall(r"^(?:local)?rule (\w+):", output, re.MULTILINE)
+        return Finished(process.returncode, output, Counter(ran))
 
     def run_well(self, *arguments: str) -> Counter[str]:
         finished = self.run(*arguments)
@@ -102,7 +105,10 @@ class Checkout:
 def new_checkout(path: Path) -> Checkout:
     """A copy of what git would commit, with the small configuration."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
     ).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (ROOT / name).is_file():

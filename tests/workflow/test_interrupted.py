@@ -1,4 +1,4 @@
-"""Killed at any stage, the same command goes on: nothing measured is lost, nothing counts twice, nothing is left running."""
+"""Killed at any stage, the same command goes on: nothing measured is lost or counts twice, nothing is left running."""
 
 import json
 import os
