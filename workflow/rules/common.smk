@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 # Jobs run the clone's own code, with the Python that runs Snakemake, whether or not its environment is activated.
-LIBRARY = Path(workflow.basedir, "lib").resolve()
+LIBRARY = Path("lib").resolve()
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(
     PYTHONPATH=str(LIBRARY),

@@ -17,10 +17,33 @@ from pydantic_core import PydanticUndefined
 from edgecarbon.config.base import Section, models_in
 from edgecarbon.config.devices import DevicesFile, LocalDevice
 from edgecarbon.config.experiment import Experiment
+from edgecarbon.config.grid import GridFile
+from edgecarbon.config.inputs import (
+    BatteriesFile,
+    EmbodiedFile,
+    LifetimesFile,
+    NetworkFile,
+    OverheadsFile,
+    ReferenceDevicesFile,
+    UtilisationFile,
+)
+from edgecarbon.config.scenario import Scenario
 from edgecarbon.config.workload import Workload
 
 WIDTH = 118
-SCHEMAS: dict[str, type[Section]] = {"config": Experiment, "devices": DevicesFile}
+SCHEMAS: dict[str, type[Section]] = {
+    "config": Experiment,
+    "devices": DevicesFile,
+    "scenario": Scenario,
+    "inputs/batteries": BatteriesFile,
+    "inputs/embodied": EmbodiedFile,
+    "inputs/grid": GridFile,
+    "inputs/lifetimes": LifetimesFile,
+    "inputs/network": NetworkFile,
+    "inputs/overheads": OverheadsFile,
+    "inputs/reference_devices": ReferenceDevicesFile,
+    "inputs/utilisation": UtilisationFile,
+}
 DOCUMENTED: dict[str, type[Section]] = {
     "An experiment: config/config.yaml": Experiment,
     "A workload: an entry under `workloads`": Workload,
