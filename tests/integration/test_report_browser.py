@@ -169,6 +169,20 @@ def test_a_chart_page_draws_by_itself(browser: Browser, built: Path) -> None:
     assert [url for url in watched.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
+@pytest.mark.parametrize("devices", [["rtx-a5000-bf16", "laptop-without-sensor"], ["snapdragon-888"]])
+def test_a_page_without_a_measured_device_draws_without_complaint(
+    browser: Browser, tmp_path: Path, devices: list[str]
+) -> None:
+    database = report_database.build(tmp_path / "edgecarbon.duckdb", repeats=1, devices=devices)
+    with duckdb.connect(str(database), read_only=True) as connection:
+        report.build(connection, tmp_path / "report.html")
+    watched = Watched(browser, PHONE)
+    page = watched.open(tmp_path / "report.html")
+    page.evaluate("window.charts")
+    assert watched.complaints == []
+    assert {name: faults for name, faults in each_chart(page, TEXT_FAULTS).items() if faults} == {}
+
+
 def test_the_policy_stops_what_would_leave_the_page(browser: Browser, built: Path) -> None:
     watched = Watched(browser, DESK)
     page = watched.open(built / "report.html")

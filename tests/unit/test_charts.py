@@ -130,29 +130,70 @@ def test_axis_is_logarithmic_only_where_spans_are_wide(tmp_path: Path) -> None:
         path = report_database.build(tmp_path / f"{devices[0]}.duckdb", repeats=1, samples=False, devices=devices)
         with duckdb.connect(str(path), read_only=True) as connection:
             spec = spec_of("energy_per_step", connection)
-        kinds.append({scale.get("type", "linear") for scale in found(spec, "scale") if scale.get("padding")})
+        kinds.append({scale["type"] for scale in found(spec, "scale") if scale.get("type") in ("log", "linear")})
     assert kinds == [{"linear"}, {"log"}]
 
 
+def add_run(connection: duckdb.DuckDBPyConnection, device: str, joules: float | None, **changed: Any) -> None:
+    known = joules is not None
+    facts = {
+        "run_id": f"w/{device}/r1",
+        "workload": "w",
+        "device": device,
+        "repeat": 1,
+        "role": "edge",
+        "steps": 1,
+        "tokens": 10,
+    }
+    figure = {
+        "record_kind": "measured", "provenance": "measured" if known else "absent",
+        "boundary": "wall" if known else None,
+        "energy_joules": joules, "energy_status": "complete" if known else "absent",
+    }  # fmt: skip
+    report_database.insert_named(connection, "runs", **{**facts, **figure, **changed})
+
+
+def test_an_interval_down_to_zero_reaches_the_edge_of_a_logarithmic_axis(empty: duckdb.DuckDBPyConnection) -> None:
+    add_run(empty, "small", 2.0, energy_low_joules=1.5, energy_high_joules=2.5)
+    add_run(empty, "wide", 100.0, energy_low_joules=0.0, energy_high_joules=200.0)
+    spec = spec_of("energy_per_step", empty)
+    (low_end, _), *others = {tuple(scale["domain"]) for scale in found(spec, "scale") if scale.get("type") == "log"}
+    assert not others
+    row = next(row for row in data_rows(spec) if row.get("device") == "wide")
+    assert row["drawn_low"] == low_end > 0.5
+    assert row["figure"] == "100 J (0–200)"
+
+
+def test_a_whisker_far_beyond_the_bars_is_cut_and_marked(tmp_path: Path) -> None:
+    path = report_database.build(
+        tmp_path / "far.duckdb", repeats=1, samples=False, devices=["workstation", "snapdragon-888"]
+    )
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE carbon SET total_high_grams = 1000 * total_grams WHERE device = 'workstation'")
+        spec = spec_of("carbon", connection)
+    limits = [
+        scale["domain"][1]
+        for scale in found(spec, "scale")
+        if isinstance(scale.get("domain"), list) and scale["domain"][0] == 0
+    ]
+    for row in data_rows(spec):
+        if "beyond" in row:
+            assert row["beyond"] == (row["device"] == "workstation")
+            assert row["drawn_high"] <= max(limits)
+            assert row["total"] * 1.5 < max(limits)
+
+
 def test_a_device_without_energy_is_shown_and_not_dropped(empty: duckdb.DuckDBPyConnection) -> None:
-    for device, joules in (("with", 100.0), ("without", None)):
-        report_database.insert_named(
-            empty, "runs", run_id=f"w/{device}/r1", workload="w", device=device, repeat=1, role="edge", steps=10,
-            record_kind="measured", provenance="measured" if joules else "absent", energy_joules=joules, tokens=10,
-            energy_status="complete" if joules else "absent", boundary="wall" if joules else None,
-        )  # fmt: skip
+    add_run(empty, "with", 100.0)
+    add_run(empty, "without", None)
     svg = drawn_svg(spec_of("energy_per_step", empty))
     assert "without" in svg
     assert "no reading" in svg
 
 
 def test_rows_of_one_device_that_differ_in_precision_stay_apart(empty: duckdb.DuckDBPyConnection) -> None:
-    for repeat, precision in enumerate(("fp32", "bf16"), start=1):
-        report_database.insert_named(
-            empty, "runs", run_id=f"w/d/r{repeat}", workload="w", device="d", repeat=repeat, role="edge", steps=10,
-            tokens=10, record_kind="measured", provenance="measured", boundary="wall", energy_joules=100.0 * repeat,
-            energy_status="complete", precision=precision,
-        )  # fmt: skip
+    for precision in ("fp32", "bf16"):
+        add_run(empty, "d", 100.0, run_id=f"w/d/{precision}", precision=precision)
     labels = {row["label"] for row in data_rows(spec_of("energy_per_step", empty)) if "label" in row}
     assert len(labels) == 2
 

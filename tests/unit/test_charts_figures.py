@@ -61,9 +61,9 @@ def test_a_quantity_keeps_its_value_within_its_uncertainty(value: float, relativ
 
 @pytest.mark.parametrize(
     ("probability", "text"),
-    [(0.0, "0 %"), (0.004, "< 1 %"), (0.5, "50 %"), (0.995, "> 99 %"), (1.0, "100 %"), (None, "–")],
+    [(0.0, "< 1 %"), (0.004, "< 1 %"), (0.5, "50 %"), (0.995, "> 99 %"), (1.0, "> 99 %"), (None, "–")],
 )
-def test_percent_never_rounds_to_a_certainty(probability: float | None, text: str) -> None:
+def test_percent_never_claims_a_certainty(probability: float | None, text: str) -> None:
     assert figures.percent(probability) == text
 
 

@@ -33,22 +33,22 @@ def only(members: list[dict[str, Any]]) -> words.Verdict:
 def test_edge_wins_under_every_attribution() -> None:
     verdict = only(rows(4.0, 3.0, 2.5, 2.0))
     assert (verdict.kind, verdict.label) == ("edge", "The edge emits less")
-    assert verdict.shown[0].sentence == "The edge emits less under every attribution (2.0 to 4.0 times less)."
+    assert verdict.shown[0].sentence == "The edge emits 2.0 to 4.0 times less under every attribution."
     assert not verdict.shown[0].differs
 
 
 def test_cloud_wins_by_the_inverse_of_the_ratio() -> None:
     verdict = only(rows(0.1, 0.1, 0.1, 0.05))
     assert verdict.kind == "cloud"
-    assert verdict.shown[0].sentence == "The cloud emits less under every attribution (10 to 20 times less)."
+    assert verdict.shown[0].sentence == "The cloud emits 10 to 20 times less under every attribution."
 
 
 def test_flip_names_both_sides_and_their_attributions() -> None:
     verdict = only(rows(2.0, 1.8, 1.2, 0.5))
     assert (verdict.kind, verdict.label) == ("flips", "It flips with the attribution")
     assert verdict.shown[0].sentence == (
-        "The winner flips: the edge emits less under sunk, marginal wear and time share (1.2 to 2.0 times less), "
-        "the cloud emits less under used hours (2.0 times less)."
+        "The winner flips: the edge emits 1.2 to 2.0 times less under sunk, marginal wear and time share, "
+        "the cloud emits 2.0 times less under used hours."
     )
     assert verdict.shown[0].differs
 
@@ -62,9 +62,7 @@ def test_flip_within_the_uncertainty_says_so() -> None:
 def test_unclear_leans_without_claiming() -> None:
     verdict = only(rows(1.2, 1.2, 1.2, 1.2, sure=False))
     assert (verdict.kind, verdict.label) == ("unclear", "Too close to call")
-    assert verdict.shown[0].sentence == (
-        "The edge seems to emit less (1.2 times less). It is not sure under any attribution."
-    )
+    assert verdict.shown[0].sentence == ("The edge seems to emit 1.2 times less. It is not sure under any attribution.")
 
 
 def test_one_unsure_attribution_makes_a_pair_unclear() -> None:
@@ -84,7 +82,7 @@ def test_a_flip_is_never_hidden_behind_a_majority() -> None:
         rows(0.1, 0.1, 0.1, 0.1, edge="a") + rows(0.1, 0.1, 0.1, 0.1, edge="b") + rows(2.0, 2.0, 2.0, 0.5, edge="c")
     )
     verdict = only(members)
-    assert (verdict.kind, verdict.label) == ("flips", "The cloud emits less, but 1 of 3 pairs flips")
+    assert (verdict.kind, verdict.label) == ("flips", "The cloud emits less; 1 of 3 pairs flips")
     assert verdict.shown[0].edge == "c"
     assert verdict.summary == (
         "Of 3 pairs of devices, 1 flips with the attribution and 2 favour the cloud under every attribution."
@@ -94,6 +92,14 @@ def test_a_flip_is_never_hidden_behind_a_majority() -> None:
 def test_pairs_that_disagree_depend_on_the_devices() -> None:
     verdict = only(rows(3.0, 3.0, 3.0, 3.0, edge="a") + rows(0.1, 0.1, 0.1, 0.1, edge="b"))
     assert (verdict.kind, verdict.label) == ("mixed", "It depends on the devices")
+
+
+def test_pairs_of_one_side_and_unclear_ones_are_named_as_such() -> None:
+    members = rows(0.1, 0.1, 0.1, 0.1, edge="a") + rows(0.9, 0.9, 0.9, 0.9, edge="b", sure=False)
+    assert only(members).label == "The cloud, or too close to call"
+    verdict = only(members + rows(2.0, 2.0, 2.0, 0.99, edge="c"))
+    assert (verdict.kind, verdict.label) == ("flips", "The cloud, or too close to call; 1 of 3 pairs flips")
+    assert "the cloud emits barely less under used hours" in verdict.shown[0].sentence
 
 
 def test_pairs_with_a_measured_device_come_first_and_the_rest_is_counted() -> None:

@@ -34,6 +34,8 @@ ORDER BY size, v.workload, v.scenario, v.flips DESC, v.cloud_device, v.edge_devi
 
 _PARTS = list(style.CARBON_COLOURS)
 _RATIO = "cloud / edge"
+# The axis ends at this many times the longest bar.
+_CUT = 2.0
 
 
 def carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
@@ -42,17 +44,14 @@ def carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     found = style.rows(connection, _CARBON, [list(style.ATTRIBUTIONS)])
     if not found:
         return style.no_data(title, "no scenario has been computed for the runs in this database.")
-    highest: dict[tuple[str, ...], float] = {}
-    for row in found:
-        key = row["workload"], row["scenario"]
-        highest[key] = max(highest.get(key, 0.0), row["total"], row["high"] or 0.0)
+    limits = {key: _limit(members) for key, members in style.grouped(found, "workload", "scenario")}
     panels = []
     for (workload, scenario, attribution), members in style.grouped(found, "workload", "scenario", "attribution"):
         heading = f"{workload} · {style.ATTRIBUTIONS.get(attribution, attribution)}{_scenario(scenario, found)}"
-        panels.append(_bars(members, highest[workload, scenario]).properties(title=style.panel_title(heading)))
+        panels.append(_bars(members, limits[workload, scenario]).properties(title=style.panel_title(heading)))
     subtitle = [
         f"Whisker: 5 to 95 % over the ranges of the inputs.{_only_scenario(found)}",
-        "Solid: from measured energy. Pale, dashed: from energy that was not measured.",
+        "Solid: from measured energy. Pale, dashed: from energy that was not measured. Arrow: the whisker goes on.",
     ]
     return style.stacked(panels, title, subtitle)
 
@@ -68,11 +67,19 @@ def _scenario(name: str, found: list[style.Row]) -> str:
     return f" · scenario {name}" if len({row["scenario"] for row in found}) > 1 else ""
 
 
-def _bars(members: list[style.Row], highest: float) -> alt.LayerChart:
-    """The devices under one attribution; the same axis, up to `highest` grams, for all attributions of a workload."""
+def _limit(members: list[style.Row]) -> float:
+    """Where the axis of a workload ends, in grams: a whisker far beyond the bars is cut, or it would flatten them."""
+    bars = max(row["total"] for row in members)
+    return float(min(max(row["high"] or row["total"] for row in members), _CUT * bars) * 1.04 or 1.0)
+
+
+def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
+    """The devices under one attribution; the same axis, up to `limit` grams, for all attributions of a workload."""
     style.label_devices(members)
     for row in members:
         row["figure"] = figures.quantity(row["total"], row["low"], row["high"], "g")
+        row["beyond"] = bool(row["high"] and row["high"] > limit)
+        row["drawn_high"] = limit if row["beyond"] else row["high"]
         row["shares"] = ", ".join(f"{part} {figures.quantity(row[part], None, None, 'g')}" for part in _PARTS)
     parts = [dict(row, part=part, grams=row[part], stack=i) for row in members for i, part in enumerate(_PARTS)]
     tooltip = [
@@ -86,7 +93,7 @@ def _bars(members: list[style.Row], highest: float) -> alt.LayerChart:
         alt.Tooltip("embodied_key:N", title="embodied from"),
         alt.Tooltip("repeats:Q"),
     ]
-    x_scale = alt.Scale(domain=[0, highest * 1.04 or 1.0], nice=False)
+    x_scale = alt.Scale(domain=[0, limit], nice=False)
     colours = alt.Scale(domain=_PARTS, range=list(style.CARBON_COLOURS.values()))
     base = alt.Chart(alt.InlineData(values=parts)).encode(y=style.label_axis(2), tooltip=tooltip)
     axis = style.si_axis("g", tickCount=5)
@@ -99,12 +106,18 @@ def _bars(members: list[style.Row], highest: float) -> alt.LayerChart:
         order="stack:Q",
     )
     totals = alt.Chart(alt.InlineData(values=members)).encode(y=style.label_axis(2), tooltip=tooltip)
-    low, high = (alt.X(f"{end}:Q", scale=x_scale) for end in ("low", "high"))
-    whiskers = totals.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(x=low, x2="high:Q")
+    low, high = (alt.X(f"{end}:Q", scale=x_scale) for end in ("low", "drawn_high"))
+    whiskers = totals.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(
+        x=low, x2="drawn_high:Q"
+    )
     cap = totals.mark_tick(yOffset=6, thickness=1.5, size=9, color=style.INK)
     # The total stands above its bar, at the left, where nothing else is drawn however long the bars are.
     texts = totals.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text="figure:N")
-    layers = [bars, whiskers, cap.encode(x=low), cap.encode(x=high), texts]
+    ends = cap.transform_filter("!datum.beyond").encode(x=high)
+    arrow = totals.transform_filter("datum.beyond").mark_point(
+        shape="triangle-right", filled=True, size=60, yOffset=6, xOffset=-4, color=style.INK, opacity=1
+    )
+    layers = [bars, whiskers, cap.encode(x=low), ends, arrow.encode(x=high), texts]
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(42))
 
 

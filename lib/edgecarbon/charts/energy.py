@@ -12,6 +12,9 @@ from edgecarbon.charts import figures, style
 
 _SUBTITLE = ["Mean and 95 % interval, idle power included. Solid: measured. Hollow, dashed: not measured."]
 
+# How far below the smallest mean an interval's lower end may still stretch a logarithmic axis.
+_DEEPEST = 30.0
+
 _SQL = """
 SELECT e.workload, e.device, e.role, e.provenance, e.boundary, e.repeats, e.precision, e.energy_status, e.mfu, e.flags,
   e.{column} AS mean, e.{column}_low AS low, e.{column}_high AS high, s.sources
@@ -43,16 +46,12 @@ def _energy(connection: duckdb.DuckDBPyConnection, column: str, title: str, axis
 
 
 def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.LayerChart:
-    ends = [row[key] for row in members for key in ("mean", "low", "high") if row[key] is not None]
-    wide = style.spans_widely(ends)
-    lowest, highest = min(ends, default=0.0), max(ends, default=1.0)
+    wide, domain, marks = _extent(members)
     style.label_devices(members)
     for row in members:
-        _describe(row, wide, lowest, highest)
+        _describe(row, wide, domain)
     data = alt.InlineData(values=members)
-    # The padding leaves room for the largest and smallest symbol; it also widens a domain of one value.
-    scale = alt.Scale(type="log", nice=False, padding=18) if wide else alt.Scale(zero=True, padding=18)
-    marks: dict[str, Any] = {"values": style.ticks(ends)} if wide else {"tickCount": 5}
+    scale = alt.Scale(type="log" if wide else "linear", domain=domain, nice=False)
     x = alt.X("mean:Q", scale=scale, title=axis_title, axis=style.si_axis("J", **marks))
     base = alt.Chart(data).encode(
         y=style.label_axis(2),
@@ -73,7 +72,7 @@ def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.Laye
     shape = alt.Shape("provenance:N", scale=style.provenance_scale(style.SHAPES), legend=None)
     dashes = alt.StrokeDash("provenance:N", scale=style.provenance_scale(style.DASHES), legend=None)
     fill = alt.Fill("provenance:N", scale=style.provenance_scale(style.FILLS), legend=None)
-    low = alt.X("low:Q", scale=scale, title=axis_title)
+    low = alt.X("drawn_low:Q", scale=scale, title=axis_title)
     rule = known.mark_rule(strokeWidth=2.5).encode(x=low, x2="high:Q", strokeDash=dashes)
     # White fills hide the line behind a hollow symbol; a measured one is filled in its side's colour by a layer on top.
     point = known.mark_point(size=110, opacity=1, strokeWidth=2).encode(x=x, fill=fill, shape=shape)
@@ -87,13 +86,28 @@ def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.Laye
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(46), title=style.panel_title(workload))
 
 
-def _describe(row: style.Row, wide: bool, lowest: float, highest: float) -> None:
-    """Add the texts and the label's alignment that the panel draws."""
+def _extent(members: list[style.Row]) -> tuple[bool, list[float], dict[str, Any]]:
+    """Whether the axis is logarithmic, its domain with room for the symbols, and its ticks."""
+    means = [row["mean"] for row in members if row["mean"]]
+    highs = [row["high"] for row in members if row["high"]]
+    if not means:
+        return False, [0.0, 1.0], {"tickCount": 5}
+    # An interval that reaches down to 0, or nearly, has no end on a logarithmic axis: it is drawn to the axis's edge.
+    lows = [row["low"] for row in members if row["low"] and row["low"] > min(means) / _DEEPEST]
+    ends = [*means, *highs, *lows]
+    if not style.spans_widely(ends):
+        return False, [0.0, max(ends) * 1.08], {"tickCount": 5}
+    return True, [min(ends) / 1.4, max(ends) * 1.15], {"values": style.ticks(ends)}
+
+
+def _describe(row: style.Row, wide: bool, domain: list[float]) -> None:
+    """Add the texts, the drawn end of the interval and the label's alignment that the panel shows."""
     mean, low, high = row["mean"], row["low"], row["high"]
     row["figure"] = figures.quantity(mean, low, high, "J")
-    row["value"] = figures.quantity(mean, low, high, "J").split(" (")[0]
+    row["value"] = row["figure"].split(" (")[0]
     row["flag_words"] = ", ".join(row.pop("flags") or []) or "none"
-    if mean is None:
+    row["drawn_low"] = None if low is None else max(low, domain[0])
+    if not mean:
         return
-    offset, whole = (math.log(mean / lowest), math.log(highest / lowest)) if wide else (mean, highest)
+    offset, whole = (math.log(mean / domain[0]), math.log(domain[1] / domain[0])) if wide else (mean, domain[1])
     row["align"] = "right" if offset > 0.6 * whole else "left"

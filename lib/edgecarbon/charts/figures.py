@@ -74,12 +74,12 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(probability: float | None) -> str:
-    """A probability as a percentage, never rounded to a certainty that it is not."""
+    """A probability as a percentage. It is a share of draws: were all on one side, that would still be no certainty."""
     if probability is None:
         return "–"
-    if 0.99 < probability < 1:
+    if probability > 0.99:
         return "> 99 %"
-    if 0 < probability < 0.01:
+    if probability < 0.01:
         return "< 1 %"
     return f"{100 * probability:.0f} %"
 

@@ -65,6 +65,8 @@ def build(
         notes=words.notes(ran),
         verdicts=words.verdicts(verdict_rows, measured),
         why_it_flips=words.WHY_IT_FLIPS,
+        known_as={(row["workload"], row["device"]): row["provenance"] for row in ran},
+        peaks=tables.peaks(ran),
         devices=[(workload, members) for (workload,), members in grouped(ran, "workload")],
         flags=tables.flags_explained(ran),
         pairs=tables.pairs(verdict_rows),

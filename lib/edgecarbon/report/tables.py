@@ -61,8 +61,15 @@ def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
 def _peak(row: Row) -> str:
     if row["peak_flops_per_second"] is None:
         return "no peak known"
-    peak = figures.quantity(row["peak_flops_per_second"], None, None, "FLOP/s")
-    return f"of {peak} {row['precision']}: {row['peak_source'] or 'source unknown'}"
+    return f"of {figures.quantity(row['peak_flops_per_second'], None, None, 'FLOP/s')} {row['precision']}"
+
+
+def peaks(found: list[Row]) -> list[tuple[str, str]]:
+    """Each device's peak, and where it is from."""
+    known = [row for row in found if row["peak_flops_per_second"] is not None]
+    return list(
+        {(row["device"], f"{row['peak'][3:]}: {row['peak_source'] or 'source unknown'}"): None for row in known}
+    )
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -21,6 +21,8 @@ WHY_IT_FLIPS = (
     "how much of the carbon of making the edge device is charged to this run."
 )
 PAIRS_SHOWN = 4
+# Below this ratio, "times less" would say nothing.
+_EQUAL = 1.05
 
 PROVENANCE_WORDS = {
     "measured": "a physical sensor showed it",
@@ -46,7 +48,6 @@ class Pair:
     kind: str
     sentence: str
     rows: list[Row]
-    caveat: str | None
 
     @property
     def differs(self) -> bool:
@@ -85,18 +86,23 @@ def verdicts(rows: list[Row], measured: set[str]) -> list[Verdict]:
 
 def _label(kinds: list[str]) -> tuple[str, str]:
     """The kind and the label of a workload with such pairs: a flip is never hidden behind a majority."""
-    flips, others = kinds.count("flips"), {kind for kind in kinds if kind != "flips"}
-    kind = "flips" if flips else others.copy().pop() if len(others) == 1 else "mixed"
-    if not flips or not others:
-        return kind, LABELS[kind]
-    rest = LABELS[others.pop() if len(others) == 1 else "mixed"]
-    return kind, f"{rest}, but {flips} of {len(kinds)} pairs {'flips' if flips == 1 else 'flip'}"
+    flips = kinds.count("flips")
+    others = sorted({kind for kind in kinds if kind != "flips"})
+    if not others:
+        return "flips", LABELS["flips"]
+    if len(others) == 1:
+        rest = LABELS[others[0]]
+    else:
+        rest = LABELS["mixed"] if others[:2] == ["cloud", "edge"] else f"The {others[0]}, or too close to call"
+    if not flips:
+        return others[0] if len(others) == 1 else "mixed", rest
+    return "flips", f"{rest}; {flips} of {len(kinds)} pairs {'flips' if flips == 1 else 'flip'}"
 
 
 def _pair(cloud: str, edge: str, rows: list[Row]) -> Pair:
     winners = {row["winner"] for row in rows}
     kind = "flips" if rows[0]["flips"] else winners.pop() if len(winners) == 1 else "unclear"
-    return Pair(cloud, edge, kind, _sentence(kind, rows), rows, rows[0]["caveat"])
+    return Pair(cloud, edge, kind, _sentence(kind, rows), rows)
 
 
 def _sentence(kind: str, rows: list[Row]) -> str:
@@ -109,11 +115,11 @@ def _sentence(kind: str, rows: list[Row]) -> str:
     }
     leaning = max(by_side, key=lambda side: len(by_side[side]))
     if kind == "flips":
-        sides = [f"the {side} emits less under {_listed(mine)} ({_factor(mine)})" for side, mine in by_side.items()]
+        sides = [f"the {side} emits {_less(mine)} under {_listed(mine)}" for side, mine in by_side.items()]
         return f"The winner flips: {', '.join(sides)}.{_doubt(known)}"
     if kind == "unclear":
-        return f"The {leaning} seems to emit less ({_factor(by_side[leaning])}).{_doubt(known)}"
-    return f"The {leaning} emits less under every attribution ({_factor(known)})."
+        return f"The {leaning} seems to emit {_less(by_side[leaning])}.{_doubt(known)}"
+    return f"The {leaning} emits {_less(known)} under every attribution."
 
 
 def _doubt(rows: list[Row]) -> str:
@@ -124,10 +130,14 @@ def _doubt(rows: list[Row]) -> str:
     return f" It is not sure {where}."
 
 
-def _factor(rows: list[Row]) -> str:
+def _less(rows: list[Row]) -> str:
     """How many times less the lower side emits, over the rows, from the median ratios."""
     factors = [max(row["ratio_cloud_over_edge"], 1 / row["ratio_cloud_over_edge"]) for row in rows]
     low, high = figures.significant(min(factors)), figures.significant(max(factors))
+    if max(factors) < _EQUAL:
+        return "barely less"
+    if min(factors) < _EQUAL:
+        return f"up to {high} times less"
     return f"{low} times less" if low == high else f"{low} to {high} times less"
 
 
