@@ -32,7 +32,8 @@ def write_conda_environment(lines: list[str]) -> None:
     (ROOT / "workflow/envs/edgecarbon.yaml").write_text(text)
 
 
-for file, extra in (("requirements.lock", ""), ("requirements-test.lock", "[test]")):
+LOCKS = {"requirements.lock": "", "requirements-test.lock": "[test]", "requirements-bench.lock": "[bench]"}
+for file, extra in LOCKS.items():
     found = resolve(f".{extra}")
     (ROOT / file).write_text(HEADER + "\n".join(found) + "\n")
     if not extra:
