@@ -345,3 +345,19 @@ def test_colours_are_okabe_and_itos() -> None:
     used = {*style.ROLE_COLOURS.values(), *style.CARBON_COLOURS.values(), *style.SERIES_COLOURS}
     assert used <= palette
     assert set(style.WINDOW_COLOURS.values()) - palette == {"#BDBDBD"}, "the idle windows alone are grey"
+
+
+def test_many_pairs_and_steps_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyConnection) -> None:
+    for number in range(60):
+        pair = ("s", "w", "cloud", f"edge{number:02}", "sunk", 2.0, 1.5, 3.0, 0.9, "unclear", number == 59, True, None)
+        report_database.insert(empty, "verdicts", [pair])
+        add_run(empty, f"edge{number:02}", 1.0)
+    empty.execute(
+        "INSERT INTO steps SELECT run_id, i, 'train', i, 1.0 + i % 7, 10 - i / 2000, 8 FROM runs, range(1, 2001) t(i)"
+    )
+    verdict, training = spec_of("verdict", empty), spec_of("training", empty)
+    assert verdict["vconcat"][0]["title"]["subtitle"] == "cloud / edge59", "a flip is never among those left out"
+    assert "The first 40 of 60 pairs; the table has all." in verdict["title"]["subtitle"]
+    assert len(verdict["vconcat"]) == 40
+    drawn = [row for row in data_rows(training) if "loss" in row]
+    assert 60 * 100 < len(drawn) <= series.POINTS_PER_CHART * 1.05

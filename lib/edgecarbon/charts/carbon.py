@@ -34,6 +34,8 @@ ORDER BY size, v.workload, v.scenario, v.flips DESC, v.cloud_device, v.edge_devi
 
 _PARTS = list(style.CARBON_COLOURS)
 _RATIO = "cloud / edge"
+# Pairs that flip come first; what is beyond these is in the table.
+PAIRS_SHOWN = 40
 # The axis ends at this many times the longest bar.
 _CUT = 2.0
 
@@ -131,12 +133,14 @@ def verdict(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     # The same axis in every panel, with 1 inside it, so that the panels can be read down the page.
     domain = [min([*ends, 0.5]) / 1.2, max([*ends, 2.0]) * 1.2]
     panels = []
-    pairs = style.grouped(found, "workload", "scenario", "cloud_device", "edge_device")
-    for (workload, scenario, cloud, edge), members in pairs:
+    pairs = list(style.grouped(found, "workload", "scenario", "cloud_device", "edge_device"))
+    for (workload, scenario, cloud, edge), members in pairs[:PAIRS_SHOWN]:
         flip = " · FLIPS with the attribution" if any(row["flips"] for row in members) else ""
         heading = style.panel_title(f"{workload}{_scenario(scenario, found)}{flip}", f"{cloud} / {edge}")
         panels.append(_ratios(members, domain).properties(title=heading))
+    more = [f"The first {PAIRS_SHOWN} of {len(pairs)} pairs; the table has all."] if len(pairs) > PAIRS_SHOWN else []
     subtitle = [
+        *more,
         f"Right of 1 the edge emits less, left of 1 the cloud.{_only_scenario(found)}",
         "Line: 5 to 95 %. At the right: probability that the edge wins.",
         "Hollow: the two figures are not strictly comparable; the reason is in the tooltip and the table.",

@@ -55,6 +55,8 @@ GROUP BY r.workload, r.device, n.run_id, r.parameters, floor(n.step / ceil(n.ste
 ORDER BY r.parameters, r.workload, r.device, n.run_id, step
 """
 
+_RUNS_WITH_STEPS = "SELECT count(*) FROM runs WHERE repeat <= ? AND run_id IN (SELECT run_id FROM steps)"
+
 # quantity: axis title, height in pixels, whether the axis begins at zero
 _TRACKS = {
     "power": ("power (W)", 150, True),
@@ -175,7 +177,9 @@ def _compact(points: list[style.Row]) -> alt.Chart:
 def training(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     """Loss and step time over the steps, warm-up steps at and below zero."""
     title = "Loss and step time"
-    found = style.rows(connection, _STEPS, [REPEATS_SHOWN, POINTS_PER_SERIES])
+    ((runs,),) = connection.execute(_RUNS_WITH_STEPS, [REPEATS_SHOWN]).fetchall()
+    budget = max(20, min(POINTS_PER_SERIES, POINTS_PER_CHART // max(1, runs)))
+    found = style.rows(connection, _STEPS, [REPEATS_SHOWN, budget])
     if not found:
         return style.no_data(title, "no run in this database has steps; modelled devices never have.")
     devices = sorted({row["device"] for row in found})
