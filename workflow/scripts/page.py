@@ -8,8 +8,10 @@ from edgecarbon.plan import read_project
 
 def main(args):
     project = read_project(args.config)
+    seeds = {workload.seed for workload in project.experiment.workloads.values()}
+    seed = seeds.pop() if len(seeds) == 1 else None
     with store.connect(args.database, read_only=True) as database:
-        report.build(database, args.out, config_name=project.config_name)
+        report.build(database, args.out, config_name=project.config_name, seed=seed)
 
 
 if __name__ == "__main__":
