@@ -182,9 +182,7 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> None:
             base[key] = value
 
 
-def _check_names(
-    experiment: Experiment, fleet: dict[str, Device], inputs: Inputs, source: str, root: Path
-) -> None:
+def _check_names(experiment: Experiment, fleet: dict[str, Device], inputs: Inputs, source: str, root: Path) -> None:
     if not experiment.devices and not experiment.reference_devices:
         raise UserError(f"{source}: devices: name at least one device or reference device; {nearest('', list(fleet))}")
     references = inputs.reference_devices

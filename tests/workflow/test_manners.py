@@ -1,4 +1,4 @@
-"""How the graph behaves beside what it computes: one job a device, Snakemake's own report, tools that look elsewhere."""
+"""How the graph behaves beside what it computes: one job a device, Snakemake's own report, and other tools."""
 
 import subprocess
 import sys

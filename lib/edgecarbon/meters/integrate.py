@@ -112,9 +112,7 @@ def _disagreement(pair: Sequence[Reading]) -> set[str]:
     return {"counter_power_disagree"} if disagree else set()
 
 
-def _around(
-    times: Sequence[float], values: Sequence[float | None], window: Window
-) -> tuple[list[float], list[float]]:
+def _around(times: Sequence[float], values: Sequence[float | None], window: Window) -> tuple[list[float], list[float]]:
     """The valid samples of the window, with the nearest valid one before it and after it."""
     first, last = bisect_left(times, window.start_s), bisect_right(times, window.end_s)
 

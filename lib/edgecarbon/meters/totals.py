@@ -138,9 +138,7 @@ def net_joules(
     return net, math.hypot(gross_uncertainty_joules, idle_uncertainty_watts * duration_s)
 
 
-def net(
-    total: Total, duration_s: float, before: tuple[Total, float] | None, after: tuple[Total, float] | None
-) -> Net:
+def net(total: Total, duration_s: float, before: tuple[Total, float] | None, after: tuple[Total, float] | None) -> Net:
     """`total` less idle power; `before` and `after` are an idle window's total and its duration in seconds.
 
     An idle window counts only on the boundary of the total. Idle power is the mean of the two. The same sensor read
