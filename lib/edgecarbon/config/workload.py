@@ -67,8 +67,8 @@ class Workload(Section):
     steps: Count = 100
     """Optimiser steps inside the measured window."""
 
-    warmup_steps: Annotated[int, Field(ge=0)] = 5
-    """Optimiser steps before the measured window opens."""
+    warmup_steps: Count = 5
+    """Optimiser steps before the measured window opens; at least one, in which the micro-batch that fits is found."""
 
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """AdamW's step size (dimensionless, constant over the run)."""

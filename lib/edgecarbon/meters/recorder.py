@@ -100,8 +100,13 @@ class Recorder:
         return time.monotonic() - self.origin
 
     def mark(self) -> float:
-        """Reads every meter now and returns the time of that read: the end of a window, on which a sample lies."""
+        """Reads every meter now and returns the time of that read: the end of a window, on which a sample lies.
+
+        After `stop` that is its last sample: a window that was cut short ends there.
+        """
         with self._lock:
+            if self._file.closed:
+                return self._last_s
             self._file.flush()
             offset = os.stat(self._path).st_size
             t_s = self._sample()
