@@ -1,4 +1,4 @@
-"""Synthetic records and attempts, for tests and benchmarks. Nothing here was measured: every name begins with `synthetic`."""
+"""Synthetic records and attempts, for tests and benchmarks. Nothing here was measured: every name says so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def channel(name: str, boundary: str | None, unit: str = "J", **extra: Any) -> d
     facts = {"update_period_s": TICK_S, "resolution": 0.001, "accuracy_relative": 0.02, "wraps": False}
     limits = {"wrap_joules": None, "max_watts": None, "flags": []}
     where = {"boundary": boundary, "provenance": "measured", "source": SOURCE}
-    return {"id": name, "meter": meter, "component": component, "quantity": quantity, "unit": unit, **where, **facts, **limits, **extra}
+    names = {"id": name, "meter": meter, "component": component, "quantity": quantity, "unit": unit}
+    return {**names, **where, **facts, **limits, **extra}
 
 
 CHANNELS = [
@@ -40,7 +41,9 @@ CHANNELS = [
 NAMES = [one["id"] for one in CHANNELS]
 
 
-def reading(joules: float | None, name: str = "wall/device/energy", boundary: str = "wall", window: str = "train", **extra: Any) -> dict[str, Any]:
+def reading(
+    joules: float | None, name: str = "wall/device/energy", boundary: str = "wall", window: str = "train", **extra: Any
+) -> dict[str, Any]:
     """A reading; no joules make an absent one."""
     meter, component, _ = name.split("/")
     return {
@@ -51,20 +54,29 @@ def reading(joules: float | None, name: str = "wall/device/energy", boundary: st
     }  # fmt: skip
 
 
-def record(run_id: str = "synthetic-opt/synthetic-gpu/r1", *, role: str = "edge", steps: int = 10, duration_s: float = 100.0,
-           kind: str = "cpu", readings: list[dict[str, Any]] | None = None, channels: list[dict[str, Any]] | None = None,
-           seed: int = 0) -> dict[str, Any]:  # fmt: skip
+def record(
+    run_id: str = "synthetic-opt/synthetic-gpu/r1",
+    *,
+    role: str = "edge",
+    steps: int = 10,
+    duration_s: float = 100.0,
+    kind: str = "cpu",
+    readings: list[dict[str, Any]] | None = None,
+    channels: list[dict[str, Any]] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
     """The record of a measured run, without files; `sealed` or `write_attempt` gives it its hash."""
     workload, device, repeat = run_id.split("/")
     tokens = steps * 16 * 512
     flops_per_step = 6 * PARAMETERS * 16 * 512
     return {
-        "schema": "edgecarbon.record/1", "run_id": run_id, "workload": workload, "device": device, "repeat": int(repeat[1:]),
-        "role": role, "provenance": "measured", "attempt": None, "attempt_files": {},
+        "schema": "edgecarbon.record/1", "run_id": run_id, "workload": workload, "device": device,
+        "repeat": int(repeat[1:]), "role": role, "provenance": "measured", "attempt": None, "attempt_files": {},
         "data": {"schema": "edgecarbon.tokens/1", "dataset": "synthetic", "epochs": 1.0, "tokenizer": "synthetic"},
         "spec": {"schema": "edgecarbon.spec/1", "run_id": run_id, "model": {"name": "synthetic/opt-125m"}},
         "result": {
-            "schema": "edgecarbon.result/1", "run_id": run_id, "status": "ok", "error": None, "started_unix_s": 1.7e9 + seed,
+            "schema": "edgecarbon.result/1", "run_id": run_id, "status": "ok", "error": None,
+            "started_unix_s": 1.7e9 + seed,
             "device_facts": {"cpu_model": "synthetic CPU", "accelerator": {"kind": kind, "name": f"synthetic {kind}"}},
             "windows": [
                 {"name": "idle_before", "start_s": 0.0, "end_s": IDLE_S},
@@ -107,7 +119,7 @@ def ticks(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
 
 
 def write_attempt(data: dict[str, Any], folder: Path, values: list[list[float | None]] | None = None) -> dict[str, Any]:
-    """Write steps.jsonl and samples.jsonl of a record into `folder`, and return the record, sealed with their hashes."""
+    """Write steps.jsonl and samples.jsonl of a record into `folder`; returns the record, sealed with their hashes."""
     folder.mkdir(parents=True, exist_ok=True)
     training = data["result"]["training"]
     step_s = training["duration_s"] / training["steps"]
@@ -129,7 +141,7 @@ def parquet_paths(root: Path, run_id: str) -> dict[str, Path]:
 
 
 def write_run(root: Path, data: dict[str, Any], values: list[list[float | None]] | None = None) -> Path:
-    """Attempt and Parquet of a record under `root`; returns the path of run.parquet. Modelled records have no attempt."""
+    """Attempt (but of a modelled record) and Parquet of a record under `root`; returns the path of run.parquet."""
     outputs = parquet_paths(root / "parquet", data["run_id"])
     if data["provenance"] == "modelled":
         write_run_parquet(sealed(data), None, outputs)
@@ -148,9 +160,10 @@ def write_scenario(root: Path, name: str, runs: list[dict[str, Any]], grams: flo
         for run in runs
         for attribution in ("sunk", "time_share", "used_hours", "marginal_wear")
     ]
-    verdict = {"workload": "synthetic-opt", "cloud_device": "synthetic-gpu", "edge_device": "synthetic-phone", "winner": "edge"}
-    verdicts = [{**verdict, "attribution": "sunk", "ratio_cloud_over_edge": 1.5, "flips": True, "comparable": True}]
-    assumptions = [{"name": "pue", "value": 1.1, "low": 1.05, "high": 1.2, "unit": "1", "source": SOURCE, "year": 2024}]
+    pair = {"workload": "synthetic-opt", "cloud_device": "synthetic-gpu", "edge_device": "synthetic-phone"}
+    verdict = {"attribution": "sunk", "ratio_cloud_over_edge": 1.5, "winner": "edge", "flips": True, "comparable": True}
+    verdicts = [{**pair, **verdict}]
+    assumptions = [{"name": "synthetic/pue", "value": 1.1, "low": 1.05, "high": 1.2, "unit": "1", "source": SOURCE}]
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     for table, rows in zip(SCENARIO_TABLES, (carbon, verdicts, assumptions), strict=True):
@@ -175,13 +188,16 @@ def bulk(root: Path, runs: int, samples: int, *, devices: int = 20) -> list[Path
         device = f"synthetic-{group % devices}"
         run_id = f"synthetic-{group // devices}/{device}/r{repeat + 1}"
         joules = 1e4 * (1 + index % 7 / 100)
-        readings = [reading(joules, uncertainty_joules=joules / 50), reading(60.0, window="idle_before"), reading(61.0, window="idle_after")]
-        data = sealed(record(run_id, role="cloud" if group % devices < devices // 2 else "edge", readings=readings, seed=index))
+        idle = [reading(60.0, window=window) for window in ("idle_before", "idle_after")]
+        readings = [reading(joules, uncertainty_joules=joules / 50), *idle]
+        role = "cloud" if group % devices < devices // 2 else "edge"
+        data = sealed(record(run_id, role=role, readings=readings, seed=index))
         outputs = parquet_paths(root, run_id)
         outputs["run"].parent.mkdir(parents=True, exist_ok=True)
         values = shared.copy()
         values[:, 1:] *= 1 + index % 97 / 1000  # runs must not compress into each other
-        steps = [{"run_id": run_id, "step": n, "phase": "train", "start_s": n * 10.0, "duration_s": 10.0, "loss": 9.0, "tokens": 8192} for n in range(1, 11)]
+        step = {"run_id": run_id, "phase": "train", "duration_s": 10.0, "loss": 9.0, "tokens": 8192}
+        steps = [{**step, "step": number, "start_s": number * 10.0} for number in range(1, 11)]
         tables = {
             "readings": readings_table(data),
             "steps": pa.Table.from_pylist(steps, schema=STEPS.arrow_schema()),

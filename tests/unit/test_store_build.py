@@ -169,14 +169,15 @@ def test_missing_parquet_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "half", "header", "log"])
-def test_damaged_database_is_built_anew_with_a_note(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_database_is_built_anew(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     paths, database = make_runs(tmp_path), tmp_path / "x.duckdb"
     build_database(database, paths)
     before, whole = contents(database), database.read_bytes()
     if damage == "log":
         database.with_name("x.duckdb.wal").write_bytes(b"\x07" * 5000)
     else:
-        damaged = {"empty": b"", "text": b"no database" * 999, "half": whole[: len(whole) // 2], "header": b"\0" * 9000 + whole[9000:]}
+        half, header = whole[: len(whole) // 2], b"\0" * 9000 + whole[9000:]
+        damaged = {"empty": b"", "text": b"no database" * 999, "half": half, "header": header}
         database.write_bytes(damaged[damage])
     built = build_database(database, paths)
     assert contents(database) == before
@@ -223,7 +224,7 @@ def test_database_open_elsewhere_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(UserError, match="open in another program.*PID"):
+        with pytest.raises(UserError, match=r"open in another program.*PID"):
             build_database(database, paths)
         with pytest.raises(UserError, match="open in another program"):
             connect(database)

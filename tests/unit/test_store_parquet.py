@@ -10,11 +10,12 @@ import pytest
 
 import synthetic
 from edgecarbon.errors import UserError
-from edgecarbon.store import read_runs, write_run_parquet
+from edgecarbon.store import build_database, read_runs, runs, write_run_parquet
 from edgecarbon.store import parquet as parquet_module
 from edgecarbon.store.schema import READINGS, RUNS, SAMPLES, STEPS
 
 RUN_ID = "synthetic-opt/synthetic-gpu/r1"
+HEADER = '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n'
 
 
 def write(tmp_path: Path, record: dict[str, Any], values: list[list[float | None]] | None = None) -> dict[str, Any]:
@@ -23,10 +24,12 @@ def write(tmp_path: Path, record: dict[str, Any], values: list[list[float | None
 
 
 def test_measured_record_keeps_its_fields(tmp_path: Path) -> None:
-    row = write(tmp_path, synthetic.record(steps=10, duration_s=100.0, readings=[synthetic.reading(5000.0, uncertainty_joules=50.0)]))
+    readings = [synthetic.reading(5000.0, uncertainty_joules=50.0)]
+    row = write(tmp_path, synthetic.record(steps=10, duration_s=100.0, readings=readings))
     assert row["run_id"] == RUN_ID
     assert (row["workload"], row["device"], row["repeat"], row["role"]) == ("synthetic-opt", "synthetic-gpu", 1, "edge")
-    assert (row["record_kind"], row["provenance"], row["boundary"], row["energy_status"]) == ("measured", "measured", "wall", "complete")
+    assert (row["record_kind"], row["provenance"]) == ("measured", "measured")
+    assert (row["boundary"], row["energy_status"]) == ("wall", "complete")
     assert row["energy_joules"] == 5000.0
     assert (row["energy_low_joules"], row["energy_high_joules"]) == pytest.approx((5000 - 98, 5000 + 98))
     assert (row["steps"], row["tokens"], row["duration_s"]) == (10, 81_920, 100.0)
@@ -62,20 +65,23 @@ def test_absent_energy_is_null_and_never_zero(tmp_path: Path) -> None:
 
 
 def test_gpu_without_its_host_is_partial(tmp_path: Path) -> None:
-    readings = [synthetic.reading(9000.0, "nvml/gpu0/energy", "gpu_board"), synthetic.reading(None, "rapl/package-0/energy", "cpu_package")]
-    row = write(tmp_path, synthetic.record(kind="cuda", readings=readings))
+    gpu = synthetic.reading(9000.0, "nvml/gpu0/energy", "gpu_board")
+    host = synthetic.reading(None, "rapl/package-0/energy", "cpu_package")
+    row = write(tmp_path, synthetic.record(kind="cuda", readings=[gpu, host]))
     assert (row["energy_joules"], row["boundary"], row["energy_status"]) == (9000.0, "gpu_board", "partial")
 
 
 def test_interval_of_an_energy_stops_at_zero(tmp_path: Path) -> None:
-    row = write(tmp_path, synthetic.record(readings=[synthetic.reading(100.0, uncertainty_joules=60.0, provenance="estimated")]))
+    readings = [synthetic.reading(100.0, uncertainty_joules=60.0, provenance="estimated")]
+    row = write(tmp_path, synthetic.record(readings=readings))
     assert (row["energy_low_joules"], row["energy_high_joules"]) == pytest.approx((0.0, 217.6))
 
 
 def test_modelled_record_has_its_range_and_no_samples(tmp_path: Path) -> None:
     row = write(tmp_path, synthetic.modelled_record("synthetic-opt/synthetic-phone/r1", 600.0, 440.0, 770.0))
     assert (row["energy_joules"], row["energy_low_joules"], row["energy_high_joules"]) == (600.0, 440.0, 770.0)
-    assert (row["record_kind"], row["provenance"], row["attempt"], row["dataset"]) == ("modelled", "modelled", None, None)
+    assert (row["record_kind"], row["provenance"]) == ("modelled", "modelled")
+    assert (row["attempt"], row["dataset"]) == (None, None)
     paths = synthetic.parquet_paths(tmp_path / "parquet", "synthetic-opt/synthetic-phone/r1")
     assert pq.read_table(paths["steps"]).num_rows == pq.read_table(paths["samples"]).num_rows == 0
 
@@ -153,15 +159,15 @@ def rewrite(folder: Path, record: dict[str, Any], name: str, text: str) -> dict[
     ("name", "text", "message"),
     [
         ("samples.jsonl", "[0, 1]\n", r"line 1: expected schema edgecarbon\.samples/1"),
-        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, 1.0]\n[0.1]\n', "line 2 and following: expected a time and 1 numbers"),
-        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, "x"]\n', "expected a time and 1 numbers"),
-        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, 1.0\n', "not one JSON value a line"),
-        ("samples.jsonl", '{"schema":"edgecarbon.samples/1","channels":["a/b/energy"]}\n[0.0, 1.0], [1, 2]\n', "more than one JSON value"),
+        ("samples.jsonl", HEADER + "[0.0, 1.0]\n[0.1]\n", "line 2 and following: expected a time and 1 numbers"),
+        ("samples.jsonl", HEADER + '[0.0, "x"]\n', "expected a time and 1 numbers"),
+        ("samples.jsonl", HEADER + "[0.0, 1.0\n", "not one JSON value a line"),
+        ("samples.jsonl", HEADER + "[0.0, 1.0], [1, 2]\n", "more than one JSON value"),
         ("steps.jsonl", '{"step": "one"}\n', r"steps\.jsonl: step: "),
         ("steps.jsonl", "[1]\n", "expected one JSON object a line"),
         ("steps.jsonl", "\xff\xfe", "not one JSON value a line"),
     ],
-)  # fmt: skip
+)
 def test_nonsense_in_an_attempt_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     folder = tmp_path / "attempt"
     record = rewrite(folder, synthetic.write_attempt(synthetic.record(), folder), name, text)
@@ -195,8 +201,13 @@ def test_read_runs_names_the_file_that_is_at_fault(tmp_path: Path) -> None:
 
 def test_paths_are_taken_literally(tmp_path: Path) -> None:
     """Brackets and stars in a folder's name are no patterns, an equals sign is no partition."""
-    paths = [synthetic.write_run(tmp_path / name, synthetic.record(f"synthetic-opt/{name[-1]}/r1")) for name in ("[a]", "*b", "x='c")]
-    assert [row["device"] for row in read_runs(paths)] == sorted(["]", "b", "c"])
+    paths = [
+        synthetic.write_run(tmp_path / folder, synthetic.record(f"synthetic-opt/{device}/r1"))
+        for folder, device in (("[a]", "a"), ("*", "b"), ("x='c", "c"))
+    ]
+    assert [row["device"] for row in read_runs(paths)] == ["a", "b", "c"]
+    build_database(tmp_path / "x.duckdb", paths)
+    assert runs(tmp_path / "x.duckdb") == read_runs(paths)
 
 
 def test_loss_of_a_diverged_run_stays_null(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One DuckDB file from many Parquet files: only new or changed runs are read, and a build may be killed at any moment."""
+"""One DuckDB file from many Parquet files: only what changed is read, and a build may be killed at any moment."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class _Source:
             try:
                 status = os.stat(file)
             except OSError as error:
-                raise UserError(f"{file}: cannot be read ({error.strerror}). Start snakemake again: it writes it.") from None
+                way_out = "Start snakemake again: it writes it."
+                raise UserError(f"{file}: cannot be read ({error.strerror}). {way_out}") from None
             parts.append(f"{status.st_size}:{status.st_mtime_ns}")
             total_bytes += status.st_size
         return " ".join(parts), total_bytes
@@ -207,8 +208,9 @@ class _Build:
                 changes.append(_Change(source, stamp, total_bytes, content))
         with _transaction(self.connection):
             self.connection.execute(
-                "UPDATE ingested SET stamp = new.stamp FROM (SELECT unnest($1) AS stamp, unnest($2) AS kind, unnest($3) AS path) new "
-                "WHERE ingested.kind = new.kind AND ingested.path = new.path",
+                "UPDATE ingested SET stamp = touched.stamp "
+                "FROM (SELECT unnest($1) AS stamp, unnest($2) AS kind, unnest($3) AS path) touched "
+                "WHERE ingested.kind = touched.kind AND ingested.path = touched.path",
                 [[row[column] for row in touched] for column in range(3)],
             )
         return changes
@@ -216,7 +218,8 @@ class _Build:
     def _forget(self, identities: Sequence[tuple[str, str]]) -> None:
         """Delete what the database has of these sources, where it has anything."""
         for kind, tables, column in (("run", RUN_TABLES, "run_id"), ("scenario", SCENARIO_TABLES, "scenario")):
-            keys = [self.ingested[identity][0] for identity in identities if identity[0] == kind and identity in self.ingested]
+            known = [identity for identity in identities if identity[0] == kind and identity in self.ingested]
+            keys = [self.ingested[identity][0] for identity in known]
             if not keys:
                 continue
             for table in tables:
@@ -236,10 +239,10 @@ class _Build:
             self.connection.execute(f"INSERT INTO {table.name} SELECT run_id, {rest} FROM ({rows})")
         for table in (READINGS, STEPS, SAMPLES):
             self._insert(table, [place.with_name(f"{table.name}.parquet") for place in places])
-        rows = self.connection.execute("SELECT filename, run_id FROM batch").fetchall()
-        if len(rows) != len(batch):
-            raise UserError(f"{places[0]} and following: expected one row a file. Delete them and start snakemake again.")
-        keys = dict(rows)
+        found = self.connection.execute("SELECT filename, run_id FROM batch").fetchall()
+        keys: dict[str, str] = dict(found)
+        if not len(found) == len(keys) == len(batch):
+            raise UserError(f"{places[0]} and following: expected one row a file. Delete them, start snakemake again.")
         self._note(batch, [keys[str(place)] for place in places])
         self._refuse_twins()
 
@@ -248,7 +251,8 @@ class _Build:
         name = change.source.place.name
         for table, file in zip(SCENARIO_TABLES, change.source.files, strict=True):
             self._insert(table, [file])
-            stray = self.connection.execute(f"SELECT scenario FROM {scan([file])} WHERE scenario <> ?", [name]).fetchone()
+            others = f"SELECT scenario FROM {scan([file])} WHERE scenario IS DISTINCT FROM ?"
+            stray = self.connection.execute(others, [name]).fetchone()
             if stray:
                 raise UserError(f"{file}: scenario: expected '{name}', as the directory is named, found '{stray[0]}'.")
         self._note([change], [name])
@@ -263,7 +267,8 @@ class _Build:
             [change.stamp for change in changes],
             [change.content_sha256 for change in changes],
         ]
-        self.connection.execute("INSERT INTO ingested SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5)", columns)
+        rows = ", ".join(f"unnest(${number})" for number in range(1, 6))
+        self.connection.execute(f"INSERT INTO ingested SELECT {rows}", columns)
 
     def _refuse_twins(self) -> None:
         twins = self.connection.execute(

@@ -30,8 +30,8 @@ def connect(database: Path, read_only: bool = True) -> duckdb.DuckDBPyConnection
         if is_locked(error):
             raise locked(database, error) from None
         raise UserError(
-            f"{database}: cannot be opened ({first_line(error)}). Delete it and start snakemake again: it is built anew "
-            "from the Parquet files, nothing measured is in it alone."
+            f"{database}: cannot be opened ({first_line(error)}). Delete it and start snakemake again: "
+            "it is built anew from the Parquet files, nothing measured is in it alone."
         ) from None
     limit_memory(connection)
     return connection
@@ -80,7 +80,7 @@ def read_runs(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def scan(files: Sequence[Path]) -> str:
-    """A read_parquet call over exactly these files: names with * or [ are no patterns, ones with = are no partitions."""
+    """A read_parquet call over exactly these files: * and [ in a name are no patterns, = no partition."""
     return f"read_parquet([{', '.join(_literal(file) for file in files)}], hive_partitioning = false)"
 
 
@@ -89,9 +89,11 @@ def blame(files: Sequence[Path], select_list: str, error: duckdb.Error) -> UserE
     with duckdb.connect() as connection:
         for file in files:
             try:
-                connection.execute(f"SELECT count(COLUMNS(*)) FROM (SELECT {select_list} FROM {scan([file])})").fetchall()
+                rows = f"SELECT {select_list} FROM {scan([file])}"
+                connection.execute(f"SELECT count(COLUMNS(*)) FROM ({rows})").fetchall()
             except duckdb.Error as cause:
-                return UserError(f"{file}: cannot be read ({first_line(cause)}). Delete it and start snakemake again: it is written anew.")
+                way_out = "Delete it and start snakemake again: it is written anew."
+                return UserError(f"{file}: cannot be read ({first_line(cause)}). {way_out}")
     raise error
 
 

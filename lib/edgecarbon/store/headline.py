@@ -1,4 +1,4 @@
-"""The headline energy of a run, as columns of `runs`: one total of one boundary, its interval, and what is net of idle."""
+"""The headline energy of a run, as columns of `runs`: a total of one boundary, its interval, and the net of idle."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NORMAL_975 = 1.96
 def headline_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     """Energy columns of `runs` from a record's readings and windows.
 
-    A measured energy gets the interval ± 1.96 standard uncertainties, and no less than 0; a modelled one the range that its
-    record states.
+    A measured energy gets the interval ± 1.96 standard uncertainties, and no less than 0; a modelled one the range that
+    its record states.
 
     Raises:
         KeyError, TypeError, ValueError: the record lacks a field or has a wrong one.
@@ -26,10 +26,11 @@ def headline_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     kind = _accelerator_kind(result)
     total = headline(readings, "train", kind)
     seconds = {window["name"]: window["end_s"] - window["start_s"] for window in result["windows"]}
-    idle = {
-        name: (headline(readings, name, kind), seconds[name]) for name in ("idle_before", "idle_after") if name in seconds
-    }
-    above_idle = net(total, seconds["train"], idle.get("idle_before"), idle.get("idle_after"))
+    before, after = (
+        (headline(readings, name, kind), seconds[name]) if name in seconds else None
+        for name in ("idle_before", "idle_after")
+    )
+    above_idle = net(total, seconds["train"], before, after)
     low, high = _stated_range(readings, total) if record["provenance"] == "modelled" else _interval(total)
     return {
         "provenance": total.provenance,
@@ -66,5 +67,6 @@ def _interval(total: Total) -> tuple[float | None, float | None]:
 def _stated_range(readings: list[Mapping[str, Any]], total: Total) -> tuple[float | None, float | None]:
     if total.joules is None:
         return None, None
-    counted = [reading for reading in readings if reading["window"] == "train" and reading["component"] in total.components]
+    train = [reading for reading in readings if reading["window"] == "train"]
+    counted = [reading for reading in train if reading["component"] in total.components]
     return math.fsum(r["low_joules"] for r in counted), math.fsum(r["high_joules"] for r in counted)

@@ -20,8 +20,8 @@ from edgecarbon.store.schema import READINGS, SAMPLES, STEPS, run_schema
 FILES = ("run", "readings", "steps", "samples")
 TICKS_AT_ONCE = 20_000
 
-# A run's files hold a few rows each and are read by the thousand: without statistics and the Arrow schema they are a third
-# as large. Of the samples only the two repeating columns gain from a dictionary.
+# A run's files hold a few rows each and are read by the thousand: without statistics and the Arrow schema they are a
+# third as large. Of the samples only the two repeating columns gain from a dictionary.
 WRITE_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "store_schema": False,
@@ -35,8 +35,8 @@ def write_run_parquet(record: Mapping[str, Any], attempt_dir: Path | None, outpu
 
     Args:
         record: content of record.json.
-        attempt_dir: directory of the attempt that the record is from; None for a modelled record, which has no steps and
-            no samples (their files are then empty).
+        attempt_dir: directory of the attempt that the record is from; None for a modelled record, which has no steps
+            and no samples (their files are then empty).
         outputs: the path of each of run, readings, steps, samples.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every table of the database, column by column: the one source of the DDL, the Parquet schemas, the comments and the docs."""
+"""Every table, column by column: the one source of the DDL, the Parquet schemas, the comments and the docs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ repeat | BIGINT | | which repeat of the workload on the device, from 1
 role | VARCHAR | | cloud or edge
 provenance | VARCHAR | | of the energy: measured, modelled, estimated, published or absent
 record_kind | VARCHAR | | measured: the run happened; modelled: a reference device that nobody ran
-boundary | VARCHAR | | what the energy covers: gpu_board, cpu_package, dram, soc, battery or wall; several are joined by +
+boundary | VARCHAR | | what the energy covers: gpu_board, cpu_package, soc, battery or wall; several are joined by +
 energy_joules | DOUBLE | J | gross energy of the training window; NULL where absent, never 0
 energy_uncertainty_joules | DOUBLE | J | one standard uncertainty of energy_joules
 energy_low_joules | DOUBLE | J | lower end of the 95 % interval of energy_joules
@@ -152,7 +152,7 @@ source | VARCHAR | | file, command or API that it came from
 update_period_s | DOUBLE | s | how often the source moves
 coverage | DOUBLE | 1 | share of the window that is covered
 flags | VARCHAR[] | | in the vocabulary of flags
-channel | VARCHAR | | channel that was integrated; a component may have a counter and a power channel, which are never added up
+channel | VARCHAR | | channel that was integrated; a component's counter and power channel are never added up
 """,
 )
 

@@ -74,8 +74,8 @@ def _statistics(unit: str) -> str:
 
 
 def _interval(unit: str, mean: str, low: str, high: str) -> str:
-    # The scatter of repeats shrinks with their number; an error of the meter is in all of them alike and does not. The two
-    # are independent, so their 95 % half-widths add in quadrature, and the result is no narrower than either alone.
+    # The scatter of repeats shrinks with their number; an error of the meter is in all of them alike and does not. The
+    # two are independent: their 95 % half-widths add in quadrature, and the result is no narrower than either alone.
     half = f"sqrt(pow(quantile_975 * {unit}_deviation, 2) / repeats + pow(1.96 * coalesce({unit}_uncertainty, 0), 2))"
     alone = "repeats = 1 OR record_kind = 'modelled'"
     return (
