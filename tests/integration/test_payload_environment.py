@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from payload_job import result_of, run_payload, write_job
 
 ROOT = Path(__file__).resolve().parents[2]

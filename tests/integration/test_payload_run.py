@@ -1,5 +1,6 @@
 """The payload as a process: what it writes, what it refuses, and how it ends."""
 
+import itertools
 import json
 import os
 import signal
@@ -9,9 +10,9 @@ import time
 
 import psutil
 import pytest
-from payload_job import result_of, run_payload, write_job
 
 from edgecarbon.payload import build_payload
+from payload_job import result_of, run_payload, write_job
 
 
 def lines_of(spec, name):
@@ -30,7 +31,7 @@ def test_windows_follow_each_other_and_hold_the_steps(finished):
     spec, _ = finished
     windows = {window["name"]: window for window in result_of(spec)["windows"]}
     ordered = [windows[name] for name in ("idle_before", "warmup", "train", "idle_after")]
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in itertools.pairwise(ordered):
         assert before["start_s"] <= before["end_s"] <= after["start_s"]
     steps = lines_of(spec, "steps.jsonl")
     assert [(step["phase"], step["step"]) for step in steps] == [
