@@ -34,9 +34,10 @@ benchmark: $(TEST_READY)
 	$(BIN)/pip install --quiet --requirement requirements-bench.lock
 	PATH="$(BIN):$$PATH" python benchmarks/run.py
 
-# Default values and JSON schemas, from the config models.
+# Defaults, JSON schemas and the data model document, from the models that they follow from.
 schema: $(READY)
 	PATH="$(BIN):$$PATH" python -m edgecarbon.config.generate
+	PATH="$(BIN):$$PATH" python -m edgecarbon.store.document
 
 lock: $(READY)
 	$(BIN)/python tools/lock.py

@@ -156,7 +156,7 @@ def write_scenario(root: Path, name: str, runs: list[dict[str, Any]], grams: flo
     parts = {"operational_grams": grams, "embodied_grams": 2.0, "network_grams": 1.0, "total_grams": grams + 3}
     copied = ("run_id", "workload", "device", "repeat", "role", "energy_joules", "boundary", "provenance")
     carbon = [
-        {**{key: run[key] for key in copied}, **parts, "attribution": attribution, "functional_unit": "run"}
+        {**{key: run[key] for key in copied}, **parts, "attribution": attribution, "functional_unit": "million_tokens"}
         for run in runs
         for attribution in ("sunk", "time_share", "used_hours", "marginal_wear")
     ]
