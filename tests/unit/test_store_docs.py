@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import duckdb
 import pytest
 
 import synthetic
 from edgecarbon.store import build_database, connect, read_runs
-from edgecarbon.store.documentation import with_reference
+from edgecarbon.store.document import refreshed
 from edgecarbon.store.schema import FLAGS, TABLES
 from edgecarbon.store.views import VIEWS
 
+METERS = Path(__file__).resolve().parents[2] / "lib" / "edgecarbon" / "meters"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "data-model.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 RUN_IDS = [f"synthetic-opt/synthetic-{device}/r{repeat}" for device in ("gpu", "laptop") for repeat in (1, 2)]
@@ -32,8 +32,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = []
     for run_id in RUN_IDS:
         idle = [synthetic.reading(60.0, window=window) for window in ("idle_before", "idle_after")]
-        record = synthetic.record(run_id, readings=[synthetic.reading(9000.0, flags=["short"]), *idle])
-        paths.append(synthetic.write_run(root, record))
+        record = synthetic.record(run_id, duration_s=10.0, readings=[synthetic.reading(9000.0, flags=["short"]), *idle])
+        paths.append(synthetic.write_run(root, record, synthetic.ticks(100).tolist()))
     scenario = synthetic.write_scenario(root / "carbon", "default", read_runs(paths))
     build_database(root / "x.duckdb", paths, [scenario])
     return root / "x.duckdb"
@@ -41,13 +41,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_is_up_to_date() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert with_reference(page) == page, "run: python -m edgecarbon.store.documentation"
+    assert refreshed(page) == page, "run: make schema"
 
 
 def test_comments_in_the_database_are_the_definitions(database: Path) -> None:
     with connect(database) as connection:
         found = connection.execute("SELECT table_name, column_name, comment FROM duckdb_columns()").fetchall()
-        tables = "SELECT table_name, comment FROM duckdb_tables() UNION ALL SELECT view_name, comment FROM duckdb_views()"
+        tables = (
+            "SELECT table_name, comment FROM duckdb_tables() UNION ALL SELECT view_name, comment FROM duckdb_views()"
+        )
         meanings = dict(connection.execute(tables).fetchall())
     comments = {(table, column): comment for table, column, comment in found}
     for table in (*TABLES, *VIEWS):
@@ -81,11 +83,11 @@ def test_every_query_of_the_page_runs(database: Path, sql: str) -> None:
         assert connection.execute(sql).fetchall(), "no rows: the query shows nothing"
 
 
-def test_the_integrators_flags_are_documented() -> None:
-    """Every flag that the meters' sources name stands in the vocabulary."""
-    sources = Path(duckdb.__file__).parent / "nowhere"
-    sources = PAGE.parents[1] / "lib" / "edgecarbon" / "meters"
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sources.glob("*.py"))
-    named = set(re.findall(r'flags[^\n]*?"([a-z_]+)"', text))
-    assert named
-    assert {flag for flag in FLAGS if f'"{flag}"' in text} >= named & set(FLAGS)
+def test_every_flag_that_the_integrator_sets_is_documented() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in METERS.glob("*.py"))
+    known = {name for name in FLAGS if f'"{name}"' in text}
+    assert known == set(FLAGS), "a flag that no meter sets"
+    in_sets = re.findall(r"flags(?:\.add\(| \|=? )(.*)", text)
+    named = {name for line in in_sets for name in re.findall(r'"([a-z_]+)"', line)}
+    assert named <= set(FLAGS)
+    assert {"short", "gap", "partial", "wrapped"} <= named
