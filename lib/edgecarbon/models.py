@@ -182,7 +182,7 @@ def _build_without_memory(name: str, config: PreTrainedConfig) -> PreTrainedMode
 
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except Exception as error:
         raise UserError(
             f"model: '{name}' (model_type {config.model_type}) cannot be built as a causal language model: "
@@ -197,7 +197,7 @@ def _embedding_tensors(model: PreTrainedModel) -> list[Any]:
     import torch
 
     tensors = [module.weight for module in model.modules() if isinstance(module, torch.nn.Embedding)]
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head = model.get_output_embeddings()
     return tensors + ([] if head is None else list(head.parameters()))
 
 

@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="do one spec")
     run.add_argument("--spec", type=Path, required=True, help="the work order, JSON")
     run.add_argument("--out", type=Path, required=True, help="folder for result.json, steps.jsonl and samples.jsonl")
-    run.add_argument("--guard", action="store_true", help="end, with the whole process group, when stdin reaches its end")
+    run.add_argument(
+        "--guard", action="store_true", help="end, with the whole process group, when stdin reaches its end"
+    )
     commands.add_parser("probe", help="print what is found on this device, JSON")
     options = parser.parse_args(arguments)
     if options.command == "probe":
@@ -86,7 +88,9 @@ def _work(spec_path: Path, outcome: Outcome, progress: Progress, guard: Guard) -
     guard.set_deadline(spec.deadline_s)
     own = own_sha256()
     if own is not None and spec.payload_sha256 not in (None, own):
-        raise WorkerError("bad_spec", f"spec: payload_sha256: expected {own}, this payload's, got {spec.payload_sha256}")
+        raise WorkerError(
+            "bad_spec", f"spec: payload_sha256: expected {own}, this payload's, got {spec.payload_sha256}"
+        )
     outcome.payload_sha256 = own or spec.payload_sha256
     try:
         import torch  # noqa: F401

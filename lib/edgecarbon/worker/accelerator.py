@@ -79,7 +79,11 @@ def select(wanted: str) -> Accelerator:
     kind, _, index = wanted.partition(":")
     if kind == "auto":
         kind = "cuda" if cuda else "mps" if mps else "cpu"
-    present = ["cpu", *(["mps"] if mps else []), *(f"cuda:{n}" for n in range(torch.cuda.device_count() if cuda else 0))]
+    present = [
+        "cpu",
+        *(["mps"] if mps else []),
+        *(f"cuda:{n}" for n in range(torch.cuda.device_count() if cuda else 0)),
+    ]
     if kind == "cuda":
         index = index or "0"
     name = f"{kind}:{int(index)}" if index else kind
@@ -151,7 +155,9 @@ def cpu_model() -> str:
     if sys.platform == "darwin":
         import subprocess
 
-        found = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+        )
         return found.stdout.strip() or platform.machine()
     for wanted in ("model name", "Hardware", "Model"):
         for line in _cpuinfo():

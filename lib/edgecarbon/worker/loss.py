@@ -53,8 +53,8 @@ class ChunkedHead:
     `turn` is `logits_to_gradient`, or a compiled form of it, which holds nothing in fp32 and so needs no `rows_bytes`.
     """
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
+    bias: Tensor | None
     dtype: torch.dtype
     chunk_bytes: int = CHUNK_BYTES
     rows_bytes: int | None = ROWS_BYTES
@@ -91,7 +91,7 @@ class ChunkedHead:
         return loss, gradient
 
 
-def _add_product(parameter: nn.Parameter, logits: Tensor, hidden: Tensor) -> None:
+def _add_product(parameter: Tensor, logits: Tensor, hidden: Tensor) -> None:
     """parameter.grad += logitsᵀ · hidden, without a second fp32 copy of the gradient where one is enough."""
     if parameter.grad is not None and logits.dtype == parameter.dtype:
         parameter.grad.addmm_(logits.t(), hidden)
@@ -99,7 +99,7 @@ def _add_product(parameter: nn.Parameter, logits: Tensor, hidden: Tensor) -> Non
         _add(parameter, logits.t() @ hidden)
 
 
-def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
+def _add(parameter: Tensor, gradient: Tensor) -> None:
     if parameter.grad is None:
         parameter.grad = gradient.to(parameter.dtype)
     else:

@@ -33,11 +33,15 @@ def load(spec: ModelSpec, device: torch.device, sequence_length: int, seed: int)
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise WorkerError("out_of_memory", f"{spec.name}: its weights do not fit on {device}: {_first(error)}") from error
+            raise WorkerError(
+                "out_of_memory", f"{spec.name}: its weights do not fit on {device}: {_first(error)}"
+            ) from error
         raise WorkerError("model", f"{spec.name}: cannot be built from model.config: {_first(error)}") from error
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if isinstance(limit, int) and 0 < limit < sequence_length:
-        raise WorkerError("model", f"{spec.name}: takes sequences of at most {limit}, training.sequence_length is {sequence_length}")
+        raise WorkerError(
+            "model", f"{spec.name}: takes sequences of at most {limit}, training.sequence_length is {sequence_length}"
+        )
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model.config.get_text_config().use_cache = False  # keys and values are kept for generation only
     model.train()
@@ -46,7 +50,11 @@ def load(spec: ModelSpec, device: torch.device, sequence_length: int, seed: int)
 
 def make_config(config: dict[str, Any]) -> Any:
     """A transformers config from its dictionary form. Raises WorkerError(model)."""
-    rest = {key: value for key, value in config.items() if key not in ("model_type", "transformers_version", "dtype", "torch_dtype")}
+    rest = {
+        key: value
+        for key, value in config.items()
+        if key not in ("model_type", "transformers_version", "dtype", "torch_dtype")
+    }
     try:
         return AutoConfig.for_model(config["model_type"], **rest)
     except Exception as error:

@@ -29,14 +29,18 @@ def open_blocks(data: DataSpec, vocabulary_size: int) -> Tensor:
     except OSError as error:
         raise WorkerError("data", f"{data.path}: cannot be read: {error.strerror or error}") from error
     if digest != data.sha256:
-        raise WorkerError("data", f"{data.path.name}: its SHA-256 is {digest}, the spec says {data.sha256}: copy it again")
+        raise WorkerError(
+            "data", f"{data.path.name}: its SHA-256 is {digest}, the spec says {data.sha256}: copy it again"
+        )
     count = data.blocks * data.sequence_length
     blocks = torch.from_file(str(data.path), shared=False, size=count, dtype=torch.int32)
     if sys.byteorder == "big":
         blocks = blocks.view(torch.uint8).view(-1, 4).flip(1).contiguous().view(torch.int32).view(-1)
     low, high = int(blocks.min()), int(blocks.max())
     if low < 0 or high >= vocabulary_size:
-        raise WorkerError("data", f"{data.path.name}: holds ids {low} to {high}, the model's vocabulary is 0 to {vocabulary_size - 1}")
+        raise WorkerError(
+            "data", f"{data.path.name}: holds ids {low} to {high}, the model's vocabulary is 0 to {vocabulary_size - 1}"
+        )
     return blocks.view(data.blocks, data.sequence_length)
 
 

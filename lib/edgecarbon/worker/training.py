@@ -26,7 +26,13 @@ class Engine:
     def __init__(
         self, loaded: LoadedModel, spec: TrainingSpec, accelerator: Accelerator, precision: str, note: Note
     ) -> None:
-        self.model, self.spec, self.accelerator, self.precision, self.note = loaded.model, spec, accelerator, precision, note
+        self.model, self.spec, self.accelerator, self.precision, self.note = (
+            loaded.model,
+            spec,
+            accelerator,
+            precision,
+            note,
+        )
         self.micro_batch_size = spec.micro_batch_size or spec.batch_size
         self.out_of_memory: list[dict[str, Any]] = []
         if spec.activation_checkpointing:
@@ -118,7 +124,9 @@ class Engine:
             way_out = "a shorter sequence_length or a smaller model"
             if not self.spec.activation_checkpointing:
                 way_out = f"activation_checkpointing: true, {way_out}"
-            raise WorkerError("out_of_memory", f"not even a micro-batch of one sequence fits ({message}); try {way_out}")
+            raise WorkerError(
+                "out_of_memory", f"not even a micro-batch of one sequence fits ({message}); try {way_out}"
+            )
         self.micro_batch_size = (self.micro_batch_size + 1) // 2
         self.note(f"out of memory: going on with micro-batches of {self.micro_batch_size}")
 
@@ -154,7 +162,9 @@ class Engine:
     def _give_up_compiling(self, error: BaseException) -> None:
         message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         if self.spec.compile != "auto":
-            raise WorkerError("model", f"training.compile: torch.compile failed ({message}); use compile: auto or false")
+            raise WorkerError(
+                "model", f"training.compile: torch.compile failed ({message}); use compile: auto or false"
+            )
         self.compiled = False
         self.body, self.head = self._eager
         self.note(f"torch.compile failed, going on without it ({message})")
@@ -211,7 +221,7 @@ def clip_in_step(optimizer: torch.optim.AdamW, max_norm: float) -> None:
         nn.utils.clip_grad_norm_(parameters, max_norm)
         return
     norm = nn.utils.get_total_norm([p.grad for p in parameters])
-    optimizer.grad_scale = ((norm + 1e-6) / max_norm).clamp(min=1.0)
+    optimizer.grad_scale = ((norm + 1e-6) / max_norm).clamp(min=1.0)  # type: ignore[attr-defined]  # the fused step reads it
 
 
 def wants_compile(wanted: str | bool, accelerator: Accelerator) -> bool:
