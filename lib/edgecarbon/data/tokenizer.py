@@ -107,7 +107,9 @@ def _byte_level(vocabulary_size: int, documents: Documents, folder: Path, source
     def load() -> Any:
         from tokenizers import Tokenizer as FastTokenizer
 
-        if not path.exists():
+        try:
+            return FastTokenizer.from_file(str(path))
+        except Exception:  # the one kind that the library raises: there is none yet, or it is spoilt
             with written_whole(path) as file:
                 file.write(_train_byte_level(vocabulary_size, documents.texts).encode())
         return FastTokenizer.from_file(str(path))
