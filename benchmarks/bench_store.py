@@ -1,42 +1,52 @@
-"""Building the DuckDB file and the carbon tables, against pandas doing the same work.
+"""Building the DuckDB file and the carbon tables from many runs, against pandas doing the same work.
 
-Synthetic runs (tests/synthetic.py), the same Parquet files for both. Each side runs in a process of its own, which tells
-its time and its peak memory. The same work: read every run's readings, steps and samples, keep them in one file that can
-be queried, and give energy a step by device with a Student's t interval. The carbon tables have no counterpart in pandas.
+Synthetic runs (tests/synthetic.py), the same Parquet files for both, in the page cache for both. Every stage runs in a
+process of its own, which tells its time and its peak memory. The same work: read every run and all its readings, steps
+and samples, keep them in one place that can be queried (a DuckDB file; for pandas, which has no file of many tables, one
+Parquet file a table), and give energy a step by device with a Student's t interval. pandas holds everything in memory:
+where that fails it gets half of the runs, and again, and the rates are compared. The carbon tables and the build after
+one changed run have no counterpart in pandas; they stand by themselves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 TABLES = ("readings", "steps", "samples")
+# pandas, where it needs more, fails by itself: nothing else on the machine is killed for it.
+MEMORY_SHARE = 0.85
+
+Told = dict[str, Any]
 
 
-def files(folder):
+def run_files(folder: Path) -> list[Path]:
     return sorted((folder / "parquet").glob("*/*/*/run.parquet"))
 
 
-def build(folder):
-    from edgecarbon.store import build_database
+def make(folder: Path, runs: int, samples: int) -> Told:
+    """The input of the others; its time is no result."""
+    import synthetic
 
-    return vars(build_database(folder / "edgecarbon.duckdb", files(folder), scenarios(folder)))
-
-
-def scenarios(folder):
-    return sorted(path for path in (folder / "carbon").glob("*/") if (path / "carbon.parquet").exists())
+    synthetic.bulk(folder / "parquet", runs, samples)
+    return {"parquet_bytes": sum(path.stat().st_size for path in (folder / "parquet").rglob("*.parquet"))}
 
 
-def carbon(folder):
+def carbon(folder: Path, *_: int) -> Told:
+    """Every run under the default scenario: its carbon tables, with the draws of the uncertain inputs."""
     from edgecarbon.carbon.evaluation import evaluate
     from edgecarbon.carbon.tables import write_result
     from edgecarbon.config.inputs import load_inputs
@@ -44,7 +54,7 @@ def carbon(folder):
     from edgecarbon.store import read_runs
 
     inputs = load_inputs(ROOT / "config/inputs")
-    runs = read_runs(files(folder))
+    runs = read_runs(run_files(folder))
     facts = {"cloud": {"embodied": "nvidia-rtx-a5000"}, "edge": {"embodied": "generic-computer"}}
     devices = {run["device"]: {"role": run["role"], "battery": False, **facts[run["role"]]} for run in runs}
     result = evaluate(load_scenario(ROOT / "config/scenarios/default.yaml", inputs), inputs, devices, runs)
@@ -52,99 +62,144 @@ def carbon(folder):
     return {"carbon_rows": len(result.carbon), "verdicts": len(result.verdicts)}
 
 
-def pandas_build(folder):
+def build(folder: Path, *_: int) -> Told:
+    from edgecarbon.store import build_database, connect
+
+    database = folder / "edgecarbon.duckdb"
+    counts = build_database(database, run_files(folder), sorted((folder / "carbon").glob("*/")))
+    with connect(database) as connection:
+        groups = connection.execute("SELECT * FROM device_energy").fetchall()
+        samples = connection.execute("SELECT count(*) FROM samples").fetchall()[0][0]
+    return {**vars(counts), "samples": samples, "groups": len(groups), "database_bytes": database.stat().st_size}
+
+
+def build_after_a_change(folder: Path, *_: int) -> Told:
+    """One run of all has other steps now."""
+    import pyarrow.parquet as pq
+
+    changed = run_files(folder)[0].with_name("steps.parquet")
+    pq.write_table(pq.read_table(changed).slice(1), changed)
+    start = time.perf_counter()
+    return {**build(folder), "seconds": time.perf_counter() - start}
+
+
+def with_pandas(folder: Path, runs: int, *_: int) -> Told:
     import pandas as pd
     from scipy.stats import t
 
-    runs = pd.concat([pd.read_parquet(path) for path in files(folder)], ignore_index=True)
-    for table in TABLES:
-        parts = [pd.read_parquet(path.with_name(f"{table}.parquet")) for path in files(folder)]
-        pd.concat(parts, ignore_index=True).to_parquet(folder / f"pandas-{table}.parquet")
-    runs["joules_per_step"] = runs["energy_joules"] / runs["steps"]
-    groups = runs.groupby(["workload", "device", "role", "boundary"])["joules_per_step"]
+    files = run_files(folder)[:runs]
+    table = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
+    for name in TABLES:
+        parts = pd.concat([pd.read_parquet(path.with_name(f"{name}.parquet")) for path in files], ignore_index=True)
+        parts.to_parquet(folder / f"pandas-{name}.parquet")
+        rows = len(parts)
+    table["joules_per_step"] = table["energy_joules"] / table["steps"]
+    groups = table.groupby(["workload", "device", "role", "boundary"])["joules_per_step"]
     summary = groups.agg(["mean", "std", "count"]).reset_index()
     summary["half_width"] = t.ppf(0.975, summary["count"] - 1) * summary["std"] / summary["count"] ** 0.5
-    runs.drop(columns=["windows", "channels"]).to_parquet(folder / "pandas-runs.parquet")
+    table.drop(columns=["windows", "channels"]).to_parquet(folder / "pandas-runs.parquet")
     summary.to_parquet(folder / "pandas-summary.parquet")
-    return {"groups": len(summary)}
+    return {"runs": len(files), "samples": rows, "groups": len(summary)}
 
 
-STAGES = {"build": build, "carbon": carbon, "pandas": pandas_build}
+STAGES: dict[str, Callable[..., Told]] = {
+    "make": make,
+    "carbon": carbon,
+    "build": build,
+    "again": build_after_a_change,
+    "pandas": with_pandas,
+}
 
 
-def stage(name, folder):
+def stage(name: str, folder: Path, runs: int, samples: int) -> None:
     """Run one stage in this process and print what it took."""
+    if name == "pandas" and sys.platform == "linux":
+        limit_bytes = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MEMORY_SHARE)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     start = time.perf_counter()
-    told = STAGES[name](folder)
+    told = STAGES[name](folder, runs, samples)
     seconds = time.perf_counter() - start
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes, **told}))
 
 
-def in_own_process(name, folder):
+def in_own_process(name: str, folder: Path, runs: int, samples: int) -> Told:
     command = [sys.executable, __file__, "--stage", name, "--folder", str(folder)]
+    command += ["--runs", str(runs), "--samples", str(samples)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
-        reason = (run.stderr.strip().splitlines() or [f"ended by signal {-run.returncode}"])[-1]
-        return {"failed": reason}
-    return json.loads(run.stdout.splitlines()[-1])
+        words = run.stderr.strip().splitlines() or [f"ended by signal {-run.returncode}"]
+        return {"failed": words[-1]}
+    told: Told = json.loads(run.stdout.splitlines()[-1])
+    return told
 
 
-def change_one_run(folder):
-    import pyarrow.parquet as pq
+def largest_pandas(folder: Path, runs: int, samples: int) -> tuple[Told, list[Told]]:
+    """What pandas took for as many of the runs as it can hold, and its attempts at more."""
+    failed: list[Told] = []
+    while True:
+        told = in_own_process("pandas", folder, runs, samples)
+        if "failed" not in told or runs == 1:
+            return told, failed
+        failed.append({"runs": runs, **told})
+        print(f"  pandas, {runs:,} runs: {told['failed']}", flush=True)
+        runs //= 2
 
-    path = files(folder)[0].with_name("steps.parquet")
-    pq.write_table(pq.read_table(path).slice(1), path)
 
-
-def show(name, told, rows=None):
+def show(label: str, told: Told, samples: int | None = None) -> None:
     if "failed" in told:
-        print(f"{name:36}failed: {told['failed']}")
-        return
-    rate = f"{rows / told['seconds']:14,.0f}" if rows else f"{'–':>14}"
-    print(f"{name:36}{told['seconds']:10.2f}{told['peak_bytes'] / 1e9:10.2f}{rate}", flush=True)
+        sys.exit(f"{label}: failed: {told['failed']}")
+    rate = f"{samples / told['seconds']:,.0f}" if samples else ""
+    print(f"{label:38}{told['seconds']:10.2f}{told['peak_bytes'] / 1e9:10.2f}{rate:>16}", flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def measure(folder: Path, runs: int, samples: int) -> Told:
+    print(f"{runs:,} synthetic runs with {samples:,} samples; making them is not timed", flush=True)
+    results = {"input": in_own_process("make", folder, runs, samples)}
+    print(f"{'':38}{'seconds':>10}{'peak GB':>10}{'samples/s':>16}")
+    for name, label in (
+        ("carbon", "carbon tables"),
+        ("build", "DuckDB file"),
+        ("again", "DuckDB file, one run changed"),
+    ):
+        results[name] = in_own_process(name, folder, runs, samples)
+        show(label, results[name], results[name].get("samples") if name == "build" else None)
+    results["pandas"], failed = largest_pandas(folder, runs, samples)
+    ours, theirs = results["build"], results["pandas"]
+    show(f"pandas, {theirs.get('runs', 0):,} runs", theirs, theirs.get("samples"))
+    time_ratio = (theirs["seconds"] / theirs["samples"]) / (ours["seconds"] / ours["samples"])
+    memory_ratio = theirs["peak_bytes"] / ours["peak_bytes"]
+    about = f" ({theirs['runs']:,} runs against {runs:,})" if theirs["runs"] < runs else ""
+    print(
+        f"pandas takes {time_ratio:.2f}× the time a sample and {memory_ratio:.2f}× the memory of the DuckDB file{about}"
+    )
+    return {**results, "pandas_failed": failed, "ratio": {"time_per_sample": time_ratio, "memory": memory_ratio}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=100_000_000)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage:
-        stage(arguments.stage, arguments.folder)
+        stage(arguments.stage, arguments.folder, arguments.runs, arguments.samples)
         return
-    import synthetic
-
-    folder = Path(tempfile.mkdtemp(prefix="bench-store-"))
-    try:
-        print(f"making {arguments.runs:,} synthetic runs with {arguments.samples:,} samples (not timed)", flush=True)
-        synthetic.bulk(folder / "parquet", arguments.runs, arguments.samples)
-        print(f"{'':36}{'seconds':>10}{'peak GB':>10}{'samples/s':>14}")
-        results = {}
-        for name, label, rows in (
-            ("carbon", "edgecarbon, carbon tables", None),
-            ("build", "edgecarbon, DuckDB file", arguments.samples),
-            ("pandas", "pandas", arguments.samples),
-        ):
-            results[name] = in_own_process(name, folder)
-            show(label, results[name], rows)
-        change_one_run(folder)
-        results["again"] = in_own_process("build", folder)
-        show("edgecarbon, one run changed", results["again"])
-        if "failed" not in results["pandas"]:
-            time_ratio = results["pandas"]["seconds"] / results["build"]["seconds"]
-            memory_ratio = results["pandas"]["peak_bytes"] / results["build"]["peak_bytes"]
-            results["ratio"] = {"time": time_ratio, "memory": memory_ratio}
-            print(f"pandas takes {time_ratio:.2f}× the time and {memory_ratio:.2f}× the memory of the DuckDB build")
-        if arguments.out:
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            sizes = {"runs": arguments.runs, "samples": arguments.samples}
-            arguments.out.write_text(json.dumps({**sizes, **results}, indent=1) + "\n")
-    finally:
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="bench-store-") as folder:
+        results = measure(Path(folder), arguments.runs, arguments.samples)
+    if arguments.out:
+        versions = {name: metadata.version(name) for name in ("duckdb", "pandas", "pyarrow")}
+        machine = {
+            "cores": os.cpu_count(),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            **versions,
+        }
+        result = {"benchmark": "store", "machine": machine, "runs": arguments.runs, **results}
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
