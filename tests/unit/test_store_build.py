@@ -217,6 +217,33 @@ def test_foreign_database_is_built_anew(tmp_path: Path) -> None:
     assert build_database(database, make_runs(tmp_path)) == counts(4, 0, 0)
 
 
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from edgecarbon.store import build_database
+
+root = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**23, 2**23))
+build_database(root / "x.duckdb", sorted(root.glob("parquet/**/run.parquet")))
+"""
+
+
+def test_full_disk_keeps_what_was_built(tmp_path: Path) -> None:
+    """A file that may not grow beyond 8 MB stands in for the disk."""
+    paths, database = sorted(synthetic.bulk(tmp_path / "parquet", 20, 4_000_000)), tmp_path / "x.duckdb"
+    build_database(database, paths[:2])
+    run = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True)
+    assert "UserError" in run.stderr.splitlines()[-1]
+    assert "cannot be built" in run.stderr
+    assert "Make room" in run.stderr
+    assert build_database(database, paths) == counts(18, 2, 0)
+
+
+def test_path_that_cannot_be_a_database_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be deleted \(Is a directory\)"):
+        build_database(tmp_path, [])
+
+
 def test_database_open_elsewhere_is_left_alone(tmp_path: Path) -> None:
     paths, database = make_runs(tmp_path), tmp_path / "x.duckdb"
     build_database(database, paths)

@@ -112,8 +112,9 @@ def build_database(database: Path, run_parquet: Sequence[Path], carbon_dirs: Seq
         with _open(database) as connection:
             return _Build(connection).run(sources)
     except duckdb.Error as error:
-        if not existed or isinstance(error, duckdb.OutOfMemoryException):
-            raise UserError(f"{database}: cannot be built ({first_line(error)}).") from None
+        if not existed or _lacks_room(error):
+            way_out = "Make room on the disk or in memory and start again: the build carries on."
+            raise UserError(f"{database}: cannot be built ({first_line(error)}). {way_out}") from None
         _discard(database, f"is damaged ({first_line(error)})")
     return build_database(database, run_parquet, carbon_dirs)
 
@@ -159,10 +160,18 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.executemany("INSERT INTO student_t VALUES (?, ?)", student_t_rows())
 
 
+def _lacks_room(error: duckdb.Error) -> bool:
+    """Whether the machine is at fault and not the database, which must then be kept."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "Could not write" in str(error)
+
+
 def _discard(database: Path, reason: str) -> None:
+    try:
+        database.unlink()
+        _write_ahead_log(database).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{database}: {reason}, and cannot be deleted ({error.strerror}). Delete it by hand.") from None
     print(f"{database}: {reason}; it is built anew from the Parquet files.", file=sys.stderr)
-    database.unlink()
-    _write_ahead_log(database).unlink(missing_ok=True)
 
 
 def _write_ahead_log(database: Path) -> Path:
