@@ -127,7 +127,7 @@ def _config_from_text(text: str, source: str) -> PreTrainedConfig:
     try:
         return CONFIG_MAPPING[data["model_type"]].from_dict(data)
     except Exception as error:  # whatever a config class makes of a wrong value is the file's fault
-        raise UserError(f"{source}: transformers refuses this config: {first_line(error)}") from None
+        raise UserError(f"{source}: transformers refuses this config: {first_line(error)}.") from None
 
 
 def _config_from_hub(name: str, revision: str | None) -> PreTrainedConfig:
@@ -151,7 +151,7 @@ def _config_from_hub(name: str, revision: str | None) -> PreTrainedConfig:
         ways_out = "leave `revision` out to use the bundled architecture, " + ways_out
     if reachable:
         raise UserError(
-            f"model: '{name}'{at_revision} could not be had from the Hugging Face hub: {reason} Ways out: {ways_out}; "
+            f"model: '{name}'{at_revision} could not be had from the Hugging Face hub: {reason}. Ways out: {ways_out}; "
             "a gated or private model needs `hf auth login` first."
         )
     raise UserError(
@@ -186,7 +186,7 @@ def _build_without_memory(name: str, config: PreTrainedConfig) -> PreTrainedMode
     except Exception as error:
         raise UserError(
             f"model: '{name}' (model_type {config.model_type}) cannot be built as a causal language model: "
-            f"{first_line(error)}"
+            f"{first_line(error)}."
         ) from None
     model.tie_weights()
     return model
@@ -207,4 +207,4 @@ def _count(tensors: Any) -> int:
 
 def first_line(error: Exception) -> str:
     """What an error says, without the paragraphs of advice that the hub's clients add."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

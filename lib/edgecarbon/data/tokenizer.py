@@ -67,7 +67,7 @@ def _own(model: dict[str, Any], revision: str | None) -> Tokenizer:
     except Exception as error:  # transformers and the hub's clients raise many kinds
         state = "could not be had" if reachable else "is not in the local cache, and the hub cannot be reached"
         raise UserError(
-            f"data.tokenizer: own: the tokenizer of {name} {state} ({first_line(error)}) {ways_out}; a model folder "
+            f"data.tokenizer: own: the tokenizer of {name} {state} ({first_line(error)}). {ways_out}; a model folder "
             "with its tokenizer's files; or fetch it once where there is a connection and set HF_HOME to that cache."
         ) from None
     separator = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
