@@ -59,6 +59,14 @@ def test_chart_edited(finished):
     assert finished.run_well() == {"charts": 1, "page": 1}
 
 
+def test_host_code_edited_measures_nothing_again(finished):
+    for module in ("config/base.py", "plan.py", "dispatch/local.py", "records.py"):
+        append(finished.path / "lib/edgecarbon" / module, "\n# a remark that changes the file\n")
+    jobs = finished.run_well()
+    assert jobs["carbon"] == 1
+    assert not {"payload", "model", "tokens", "measure"} & set(jobs)
+
+
 def test_device_added(finished):
     def add(data):
         data["devices"]["second"] = data["devices"]["local"]

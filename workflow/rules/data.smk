@@ -1,6 +1,8 @@
+# Measurements follow from these files, so each rule names only the code that decides their content: an edit elsewhere
+# in the host's code must not send every device back to work.
 rule payload:
     input:
-        sources_of("workflow/scripts/payload.py"),
+        "lib/edgecarbon/payload.py",
         package_files("worker"),
         package_files("meters"),
     output:
@@ -16,7 +18,7 @@ rule payload:
 
 rule model:
     input:
-        sources_of("workflow/scripts/model.py"),
+        "lib/edgecarbon/models.py",
         package_files("bundled/models"),
     output:
         "results/models/{workload}.json",
@@ -37,7 +39,7 @@ rule model:
 
 rule tokens:
     input:
-        sources_of("workflow/scripts/tokens.py"),
+        package_files("data"),
         package_files("bundled", "questions.jsonl"),
         lambda wildcards: PROJECT.data_files(wildcards.workload),
         model="results/models/{workload}.json",
