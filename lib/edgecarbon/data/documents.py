@@ -66,7 +66,9 @@ def _mmlu(split: str, seed: int) -> tuple[list[str], str]:
             f"the Hugging Face hub ({first_line(error)}). Ways out: `dataset: bundled`, or the path of a local .txt or "
             ".jsonl file; or fetch it once where there is a connection and set HF_HOME to that cache."
         ) from None
-    commit = re.search(r"@([0-9a-f]{40})", " ".join(rows.info.download_checksums or {}))
+    commit = re.search(
+        r"[/\\]([0-9a-f]{40})[/\\]", rows.cache_files[0]["filename"]
+    )  # the cache keeps each commit apart
     source = f"cais/mmlu{'@' + commit[1] if commit else ''}"
     texts: list[str] = []
     size = 0
@@ -91,7 +93,7 @@ def _read_file(path: Path) -> tuple[list[str], str]:
         raise UserError(f"{path}: cannot be read ({error}). Check the path and its permissions.") from None
     source = str(path)
     if len(content) > TEXT_LIMIT_BYTES:
-        content = content[: content.rfind(b"\n") + 1] or content[:TEXT_LIMIT_BYTES]
+        content = content[: content.rfind(b"\n") + 1 or _character_start(content, TEXT_LIMIT_BYTES)]
         source += f" (its first {TEXT_LIMIT_BYTES // 2**20} MiB)"
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
@@ -101,6 +103,12 @@ def _read_file(path: Path) -> tuple[list[str], str]:
     if "\0" in text:
         raise UserError(f"{path}: holds NUL bytes, so it is no text file. Give a text or JSONL file in UTF-8.")
     return list(_json_lines(text, str(path)) if path.suffix == ".jsonl" else _paragraphs(text)), source
+
+
+def _character_start(content: bytes, index: int) -> int:
+    """The start of the UTF-8 character that the byte at `index` belongs to."""
+    starts = (start for start in range(index, index - 4, -1) if content[start] & 0xC0 != 0x80)
+    return next(starts, index)
 
 
 def _paragraphs(text: str) -> Iterator[str]:

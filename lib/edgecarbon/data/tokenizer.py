@@ -75,8 +75,8 @@ def _own(model: dict[str, Any], revision: str | None) -> Tokenizer:
     # A folder without a vocabulary yields an empty tokenizer, which would turn every text into nothing.
     if separator is None or len(vocabulary) < SMALLEST_VOCABULARY:
         raise UserError(
-            f"data.tokenizer: own: the tokenizer of {name} has {len(vocabulary)} entries and "
-            f"{'no' if separator is None else 'an'} end-of-text token. {ways_out}."
+            f"data.tokenizer: own: the tokenizer of {name} ({len(vocabulary)} entries) has no vocabulary, or no "
+            f"end-of-text token. {ways_out}."
         )
     if max(vocabulary.values()) >= vocabulary_size:
         raise UserError(
