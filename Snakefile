@@ -11,6 +11,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/device.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/setup.smk"
 
 
 report: "workflow/report/workflow.rst"

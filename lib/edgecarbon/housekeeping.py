@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from edgecarbon import records
+from edgecarbon.progress import printable
 
 _alive: int | None = None
 """Descriptor of the lock that says this process lives; the kernel drops it with the process, however that ends."""
@@ -49,3 +50,22 @@ def set_aside_damaged(paths: list[str], quarantine: Path = Path("results/quarant
     """Move damaged records to the quarantine, and say so: those runs are measured again."""
     for path, target, problem in records.set_aside_damaged([Path(path) for path in paths], quarantine):
         print(f"{path}: {problem}. Kept aside as {target}; this run is measured again.", file=sys.stderr)
+
+
+def forget_missing(paths: list[str]) -> None:
+    """Take away the records of runs that are missing, so that they are tried again."""
+    for path in map(Path, paths):
+        if records.read_missing(path):
+            path.unlink()
+
+
+def tell_missing(paths: list[str]) -> None:
+    """Say which runs are missing, and why, in the last lines of a start that otherwise went well."""
+    found = [(path, missing) for path in paths if (missing := records.read_missing(Path(path)))]
+    if not found:
+        return
+    print(f"\n{len(found)} of {len(paths)} runs are MISSING; the report has what the others gave:", file=sys.stderr)
+    for path, missing in found:
+        run = "/".join(Path(path).parts[-4:-1])
+        print(printable(f"  {run} ({missing['kind']}): {missing['reason']} {missing['remedy'] or ''}"), file=sys.stderr)
+    print("The next start tries them again; `--config retry_missing=false` leaves them out.", file=sys.stderr)

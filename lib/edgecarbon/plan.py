@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from edgecarbon.config.base import nearest, read_yaml, validate
-from edgecarbon.config.devices import Device, DevicesFile, LocalDevice
+from edgecarbon.config.devices import Device, DevicesFile
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.inputs import Inputs, ReferenceDevice, load_inputs
 from edgecarbon.config.scenario import load_scenario
 from edgecarbon.errors import UserError
+from edgecarbon.order import Run
 from edgecarbon.records import write_atomically
 
 DEFAULT_CONFIG = "config/config.yaml"
@@ -25,26 +26,21 @@ SCENARIOS = "config/scenarios"
 
 
 @dataclass(frozen=True)
-class Run:
-    """One measurement: a workload on a device, for the `repeat`-th time (from 1)."""
-
-    workload: str
-    device: str
-    repeat: int
-
-    @property
-    def run_id(self) -> str:
-        return f"{self.workload}/{self.device}/r{self.repeat}"
-
-
-@dataclass(frozen=True)
 class Project:
-    """A validated experiment and the devices that it names."""
+    """A validated experiment and the devices that it may use.
+
+    Attributes:
+        fleet: every device of the devices file; `devices` are those that the experiment names.
+    """
 
     experiment: Experiment
-    devices: dict[str, Device]
+    fleet: dict[str, Device]
     references: dict[str, ReferenceDevice]
     config_name: str
+
+    @property
+    def devices(self) -> dict[str, Device]:
+        return {name: self.fleet[name] for name in self.experiment.devices}
 
     @property
     def measured_runs(self) -> list[Run]:
@@ -70,8 +66,12 @@ class Project:
         return {
             "config_name": self.config_name,
             "experiment": self.experiment.model_dump(mode="json"),
-            "devices": {name: device.model_dump(mode="json") for name, device in self.devices.items()},
+            "fleet": {name: device.model_dump(mode="json") for name, device in self.fleet.items()},
             "references": {name: device.model_dump(mode="json") for name, device in self.references.items()},
+            "settings": {
+                workload: {device: self.run_settings(workload, device) for device in self.devices}
+                for workload in self.experiment.workloads
+            },
         }
 
     def data_settings(self, workload: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Project:
             "weights": settings.weights,
             "revision": settings.revision,
             "training": settings.training(),
-            "device": self.devices[device].model_dump(mode="json", exclude={"carbon"}),
+            "device": self.devices[device].measured_by(),
             "measurement": self.experiment.measurement.model_dump(mode="json"),
         }
 
@@ -142,7 +142,7 @@ def load_project(config_files: list[str], overrides: dict[str, Any] | None = Non
     _check_names(experiment, fleet, inputs, source, root)
     return Project(
         experiment,
-        {name: fleet[name] for name in experiment.devices},
+        fleet,
         {name: inputs.reference_devices.entries[name] for name in experiment.reference_devices},
         source,
     )
@@ -153,7 +153,7 @@ def read_project(path: Path) -> Project:
     data = json.loads(path.read_text(encoding="utf-8"))
     return Project(
         validate(Experiment, data["experiment"], str(path)),
-        {name: validate(LocalDevice, device, str(path)) for name, device in data["devices"].items()},
+        validate(DevicesFile, {"devices": data["fleet"]}, str(path)).devices,
         {name: validate(ReferenceDevice, device, str(path)) for name, device in data["references"].items()},
         data["config_name"],
     )

@@ -29,7 +29,7 @@ class ProgressLine:
         if passing and not self.terminal and now - self.shown_at < LOG_EVERY_S:
             return
         self.shown_at = now
-        self._write(f"{self.run_id}: {text}", keep=not passing)
+        self._write(printable(f"{self.run_id}: {text}"), keep=not passing)
 
     def _write(self, line: str, keep: bool) -> None:
         if self.terminal:
@@ -38,6 +38,11 @@ class ProgressLine:
         else:
             self.stream.write(line + "\n")
         self.stream.flush()
+
+
+def printable(text: str) -> str:
+    """Text from a device without what a terminal would take for commands."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def describe(event: dict[str, Any]) -> str | None:

@@ -16,14 +16,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgecarbon.errors import UserError
+from edgecarbon.errors import DeviceTrouble, TroubleKind, UserError
 
 RECORD_SCHEMA = "edgecarbon.record/1"
 RESULT_SCHEMA = "edgecarbon.result/1"
 ATTEMPT_FILES = ("spec.json", "result.json", "steps.jsonl", "samples.jsonl", "progress.jsonl")
+CLOSED = "closed"
+"""Marks an attempt without a result of which nothing more can come."""
 USED = "used"
 """Marks an attempt whose record the analysis has read; until then a start that was cut short takes it up again."""
 MAXIMUM_RESULT_BYTES = 64 * 2**20
+_WORKER_TROUBLE: dict[str, TroubleKind] = {"busy": "busy", "interrupted": "lost"}
+"""What a failure that the worker reports is for the run, where it is not simply `failed`."""
 
 
 def canonical_sha256(record: dict[str, Any]) -> str:
@@ -143,39 +147,71 @@ def finished_attempt(attempts: Path, core: dict[str, Any]) -> Path | None:
     for path in sorted(attempts.glob("*/")):
         if (path / USED).exists() or not (path / "result.json").exists():
             continue
-        try:
-            spec = json.loads((path / "spec.json").read_bytes())
-            check_attempt(path, spec)
-        except (OSError, ValueError, UserError):
-            continue
-        if core == {key: value for key, value in spec.items() if key not in ("nonce", "deadline_s")}:
+        if _is_of(path, core):
+            try:
+                check_attempt(path, json.loads((path / "spec.json").read_bytes()))
+            except DeviceTrouble:
+                continue
             return path
     return None
+
+
+def open_attempts(attempts: Path, core: dict[str, Any]) -> list[Path]:
+    """Attempts of this spec without a result, of which one may yet come: the device may have finished it."""
+    return [
+        path
+        for path in sorted(attempts.glob("*/"))
+        if not (path / "result.json").exists() and not (path / CLOSED).exists() and _is_of(path, core)
+    ]
+
+
+def close_attempt(attempt: Path) -> None:
+    """Say that nothing more will come of an attempt than what is there."""
+    (attempt / CLOSED).touch()
+
+
+def _is_of(attempt: Path, core: dict[str, Any]) -> bool:
+    try:
+        spec = json.loads((attempt / "spec.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return core == {key: value for key, value in spec.items() if key not in ("nonce", "deadline_s")}
+
+
+def read_missing(path: Path) -> dict[str, Any] | None:
+    """What a record says about a run that is missing; None where there is no record, or a measurement."""
+    try:
+        missing = json.loads(path.read_bytes()).get("missing")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return missing if isinstance(missing, dict) else None
 
 
 def check_attempt(attempt: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """Check what came back from a device, which is not trusted, and return its result.
 
     Raises:
-        UserError: with the reason why it is refused.
+        DeviceTrouble: with the reason why it is refused, or what failed on the device.
     """
     path = attempt / "result.json"
     if not path.exists():
-        raise UserError(f"{attempt}: the device gave no result.json; its last words are in progress.jsonl and the log.")
+        raise DeviceTrouble("failed", f"the device gave no result.json; its last words are in {attempt} and the log.")
     if path.stat().st_size > MAXIMUM_RESULT_BYTES:
-        raise UserError(f"{path}: refused, larger than {MAXIMUM_RESULT_BYTES} bytes.")
+        raise _refused(path, f"larger than {MAXIMUM_RESULT_BYTES} bytes")
     try:
         result = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise UserError(f"{path}: refused, not plain JSON ({error}).") from None
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"not plain JSON ({error})") from None
     if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
-        raise UserError(f"{path}: refused, schema: expected {RESULT_SCHEMA}.")
+        raise _refused(path, f"schema: expected {RESULT_SCHEMA}")
     for field in ("nonce", "run_id"):
         if result.get(field) != spec[field]:
-            raise UserError(f"{path}: refused, {field}: belongs to another run than the one asked for.")
+            raise _refused(path, f"{field}: belongs to another run than the one asked for")
     if result.get("status") != "ok":
-        cause = result.get("error") or {}
-        raise UserError(f"{spec['run_id']}: failed on the device ({cause.get('kind')}): {cause.get('message')}")
+        cause = result.get("error")
+        cause = cause if isinstance(cause, dict) else {}
+        kind, message = str(cause.get("kind"))[:100], str(cause.get("message"))[:2000]
+        raise DeviceTrouble(_WORKER_TROUBLE.get(kind, "failed"), f"failed on the device ({kind}): {message}")
     _check_numbers(result, path)
     return result
 
@@ -185,17 +221,21 @@ def _check_numbers(result: dict[str, Any], path: Path) -> None:
     try:
         for window in result["windows"]:
             if not 0 <= window["start_s"] <= window["end_s"]:
-                raise UserError(f"{path}: refused, windows.{window['name']}: ends before it starts.")
+                raise _refused(path, f"windows.{window['name']}: ends before it starts")
         for reading in result["readings"]:
             for field in ("joules", "uncertainty_joules"):
                 value = reading[field]
                 if value is not None and not (math.isfinite(value) and value >= 0):
-                    raise UserError(f"{path}: refused, readings.{reading['component']}.{field}: {value} is no energy.")
+                    raise _refused(path, f"readings.{reading['component']}.{field}: {value} is no energy")
         training = result["training"]
-        if not (training["duration_s"] > 0 and training["tokens"] > 0):
-            raise UserError(f"{path}: refused, training: no time or no tokens.")
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: refused, a field is missing or of the wrong type ({error}).") from None
+        if not (0 < training["duration_s"] < math.inf and training["tokens"] > 0):
+            raise _refused(path, "training: no time or no tokens")
+    except (KeyError, TypeError, OverflowError) as error:
+        raise _refused(path, f"a field is missing or of the wrong type ({error})") from None
+
+
+def _refused(path: Path, reason: str) -> DeviceTrouble:
+    return DeviceTrouble("refused", f"{path}: refused, {reason}.")
 
 
 def attempt_files(attempt: Path) -> dict[str, dict[str, Any]]:

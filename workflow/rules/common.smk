@@ -1,6 +1,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 # Jobs run the clone's own code, with the Python that runs Snakemake, whether or not its environment is activated.
@@ -39,8 +40,10 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def local_device(name):
-    return PROJECT.devices[name].transport == "local"
+def on_this_machine(name):
+    """Whether a device's runs take place on the machine that the workflow runs on, as a virtual host's do."""
+    device = PROJECT.devices[name]
+    return device.transport == "local" or bool(getattr(device, "virtual", None))
 
 
 def device_resources():
@@ -73,9 +76,16 @@ os.environ.update(
 if workflow.is_main_process:
     housekeeping.clear_stale_lock(Path(".snakemake"))
     housekeeping.set_aside_damaged(RECORDS)
+    if PROJECT.experiment.retry_missing:
+        housekeeping.forget_missing(RECORDS)
+    os.environ.update(EDGECARBON_START=str(time.time()))
 
 for device in PROJECT.devices:
     limit_to_one_job(device)
+
+
+onsuccess:
+    housekeeping.tell_missing(RECORDS)
 
 
 wildcard_constraints:

@@ -17,7 +17,7 @@ rule measure:
     conda:
         "../envs/edgecarbon.yaml"
     # A job that measures this machine takes all of its cores, so that nothing else disturbs the figure.
-    threads: lambda wildcards: workflow.cores if local_device(wildcards.device) else 1
+    threads: lambda wildcards: workflow.cores if on_this_machine(wildcards.device) else 1
     resources:
         **device_resources(),
     params:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 from edgecarbon import script
 from edgecarbon.measure import measure_run
-from edgecarbon.plan import Run, read_project
+from edgecarbon.order import Run, read_order
 
 
 def main(args):
     measure_run(
-        read_project(args.config),
-        Run(args.workload, args.device, args.repeat),
+        read_order(args.config, Run(args.workload, args.device, args.repeat)),
         payload=args.payload,
         model=args.model,
         tokens=args.tokens,

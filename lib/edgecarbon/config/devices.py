@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgecarbon.config.base import Section
 
@@ -12,6 +12,12 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
 """A name that is safe in paths, shell words and Snakemake wildcards: lower case, digits, '.', '_' and '-'."""
 
 PositiveFloat = Annotated[float, Field(gt=0)]
+
+Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
+"""Any text that can be a word of a command line: everything but the null character. It is quoted wherever it is used."""
+
+Directory = Annotated[str, Field(pattern=r"^(/|~/)[^\x00]+$", max_length=300)]
+"""A folder on a device: absolute, or under `~/`."""
 
 
 class Estimate(Section):
@@ -65,14 +71,50 @@ class DeviceCarbon(Section):
     """Whether it draws its energy through a battery and a charger."""
 
 
-class LocalDevice(Section):
-    """The machine that Snakemake itself runs on."""
+class Limits(Section):
+    """The condition that a device must be in before a run starts on it."""
 
-    transport: Literal["local"]
-    """How the device is reached."""
+    battery_floor_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
+    """Lowest battery charge to start with, %; a device without a battery always meets it."""
+
+    charger: Literal["any", "on", "off"] = "any"
+    """What the charger must be: a figure read from a battery is only right with the charger `off`."""
+
+    ceiling_celsius: PositiveFloat | None = None
+    """Hottest sensor to start with, °C; null does not look. 40 suits a phone."""
+
+    disk_floor_mbyte: Annotated[float, Field(ge=0)] = 500.0
+    """Least free disk where the device's files are kept, MB."""
+
+    wait_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    """How long to wait for a device that is away, unfit or used by another, s; then its run is reported as missing."""
+
+    silence_s: Annotated[float, Field(ge=5, le=3600)] = 30.0
+    """A link that is silent for so long counts as cut, and both ends give the run up, s."""
+
+
+class Virtual(Section):
+    """A virtual host on this machine, in a network of its own: a stand to try things on, not a device."""
+
+    cpu_percent: Annotated[float, Field(gt=0, le=100)] = 100.0
+    """Share of the time that its processes may run, %."""
+
+    up_mbyte_per_s: PositiveFloat = 10.0
+    """What its link can send, MB/s (10⁶ bytes)."""
+
+    down_mbyte_per_s: PositiveFloat = 10.0
+    """What its link can receive, MB/s (10⁶ bytes)."""
+
+
+VIRTUAL_SOURCE = "estimate for the host machine that carries the virtual hosts, not for a device"
+
+
+class AnyDevice(Section):
+    """What every device has, however it is reached."""
 
     python: str | None = None
-    """Python that has torch and transformers, as a command or path; null takes the one that runs the workflow."""
+    """Python that has torch and transformers, as a command or path. Null takes, on this machine, the one that runs the
+    workflow; elsewhere the environment that `setup_device_NAME` made, else `python3`."""
 
     accelerator: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = "auto"
     """What to train on: auto, cpu, cuda, cuda:N or mps."""
@@ -86,12 +128,124 @@ class LocalDevice(Section):
     peak_tflops: PeakRate | None = None
     """Arithmetic peak for MFU; null takes the data sheet's for known GPUs, and measures a CPU's."""
 
+    limits: Limits = Limits()
+    """The condition that the device must be in before a run starts on it."""
+
     carbon: DeviceCarbon
     """What the carbon model needs to know of the device."""
 
+    def measured_by(self) -> dict[str, Any]:
+        """What decides a measurement on it. How it is reached, and what it waits for, does not."""
+        decisive = {"transport", "python", "accelerator", "meters", "estimate", "peak_tflops", "command", "virtual"}
+        settings = self.model_dump(mode="json", include=decisive)
+        if settings.get("virtual"):
+            settings["estimate"]["source"] = f"{VIRTUAL_SOURCE}; {self.estimate.source}"
+        return settings
 
-Device = LocalDevice
-"""A device of the fleet, by its transport. Another transport is another section here and a file in `dispatch`."""
+
+class LocalDevice(AnyDevice):
+    """The machine that Snakemake itself runs on."""
+
+    transport: Literal["local"]
+    """How the device is reached."""
+
+
+class Setup(Section):
+    """How `setup_device_NAME` installs what the worker needs."""
+
+    source: Literal["auto", "index", "host"] = "auto"
+    """Where packages come from: `index`, the package index that pip on the device uses; `host`, wheels that this machine
+    fetches for the device and sends; `auto` tries the first, then the second."""
+
+    pip_options: list[Text] = []
+    """Options for pip, such as [--extra-index-url, https://download.pytorch.org/whl/cpu] for the small build of torch on a
+    Linux machine without an NVIDIA GPU."""
+
+
+class RemoteDevice(AnyDevice):
+    """A machine at the other end of a link."""
+
+    directory: Directory | None = None
+    """Folder on the device for what is sent there, made if need be; `~/` stands for the home folder. Null takes
+    ~/.cache/edgecarbon, for adb's own user /data/local/tmp/edgecarbon."""
+
+    command: Annotated[list[Text], Field(min_length=1)] | None = None
+    """For a device that trains with something else than our worker: its command line, in words, of which {spec} and {out}
+    become the spec's path and the folder where it must leave `result.json`. Null runs the worker."""
+
+    setup: Setup = Setup()
+    """How `setup_device_NAME` installs what the worker needs."""
+
+    virtual: Virtual | None = None
+    """Makes the device a virtual host on this machine, started with the workflow: nothing tells how to reach it then."""
+
+    @model_validator(mode="after")
+    def _virtual_host_is_labelled(self) -> Self:
+        if self.virtual and self.meters != ["estimate"]:
+            raise ValueError(
+                "a virtual host has no energy of its own: give `meters: [estimate]`; this machine's own sensors would "
+                "show the energy of all virtual hosts together"
+            )
+        return self
+
+
+class SshDevice(RemoteDevice):
+    """A machine reached with the `ssh` command, under your own ssh configuration."""
+
+    transport: Literal["ssh"]
+    """How the device is reached."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@:%\[\]-]+$", min_length=1, max_length=255)] | None = None
+    """What you would type after `ssh`: an alias from ~/.ssh/config, a host, or user@host. Required unless virtual."""
+
+    ssh_config: Text | None = None
+    """An ssh configuration file to use in place of ~/.ssh/config, relative to the project."""
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if (self.host is None) == (self.virtual is None):
+            raise ValueError("give either `host`, what you would type after `ssh`, or `virtual`, and not both")
+        if self.host and self.host.startswith("-"):
+            raise ValueError("host: starts with '-', which ssh would read as an option")
+        return self
+
+
+class AdbDevice(RemoteDevice):
+    """A phone or board reached with the `adb` command, by USB or by network."""
+
+    transport: Literal["adb"]
+    """How the device is reached."""
+
+    serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:\[\]-]+$", min_length=1, max_length=255)] | None = None
+    """Serial number or address:port, as `adb devices` shows it. Required unless virtual."""
+
+    shell: Literal["termux", "plain"] = "termux"
+    """`termux` runs inside the Termux app through `run-as` (its debuggable build); `plain` as adb's own user, with `python`
+    or `command` given."""
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if (self.serial is None) == (self.virtual is None):
+            raise ValueError("give either `serial`, as `adb devices` shows it, or `virtual`, and not both")
+        if self.serial and self.serial.startswith("-"):
+            raise ValueError("serial: starts with '-', which adb would read as an option")
+        if self.shell == "plain" and self.python is None and self.command is None and self.virtual is None:
+            raise ValueError("shell: plain needs `python`, the path of one on the device, or `command`")
+        return self
+
+
+class BundleDevice(AnyDevice):
+    """A machine that cannot be reached: its runs travel there and back as files, by hand."""
+
+    transport: Literal["bundle"]
+    """How the device is reached."""
+
+    inbox: Text = "inbox"
+    """Folder, relative to the project, into which you put the result files that come back."""
+
+
+Device = Annotated[LocalDevice | SshDevice | AdbDevice | BundleDevice, Field(discriminator="transport")]
+"""A device of the fleet, by its transport."""
 
 
 class DevicesFile(Section):

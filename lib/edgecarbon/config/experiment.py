@@ -54,6 +54,10 @@ class Experiment(Section):
     deadline_s: PositiveFloat = 7200.0
     """A run that takes longer than this is ended, s."""
 
+    retry_missing: bool = True
+    """Whether a start tries again the runs that are missing because their device was away or failed. `--config
+    retry_missing=false` analyses what is there."""
+
     devices_file: str = "config/devices.yaml"
     """The fleet, relative to the project."""
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from edgecarbon.config.base import Section, models_in
-from edgecarbon.config.devices import DevicesFile, LocalDevice
+from edgecarbon.config.devices import AdbDevice, BundleDevice, DevicesFile, LocalDevice, SshDevice
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.grid import GridFile
 from edgecarbon.config.inputs import (
@@ -48,6 +48,9 @@ DOCUMENTED: dict[str, type[Section]] = {
     "An experiment: config/config.yaml": Experiment,
     "A workload: an entry under `workloads`": Workload,
     "A device on this machine: an entry under `devices` in config/devices.yaml": LocalDevice,
+    "A device reached with ssh": SshDevice,
+    "A device reached with adb": AdbDevice,
+    "A device that is reached by carrying files": BundleDevice,
 }
 
 

@@ -2,16 +2,68 @@
 
 from __future__ import annotations
 
-from edgecarbon.config.devices import Device
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from edgecarbon.dispatch.base import Job, Outcome, Transport
-from edgecarbon.dispatch.local import LocalTransport
 from edgecarbon.dispatch.lock import device_lock
 
-__all__ = ["Job", "Outcome", "Transport", "device_lock", "open_transport"]
+__all__ = ["FLEET", "Job", "Outcome", "Transport", "device_lock", "open_transport"]
+
+FLEET = Path(".fleet")
+"""Where the stand of virtual hosts tells how they are reached, while it runs."""
+BUNDLES = Path("results/bundles")
+_VIRTUAL_DIRECTORY = "/tmp/edgecarbon"  # each virtual host has a /tmp of its own
 
 
-def open_transport(device: Device) -> Transport:
-    """The transport that a device's config entry asks for."""
-    match device.transport:
+def open_transport(name: str, device: Mapping[str, Any]) -> Transport:
+    """The transport that a device's validated config entry asks for.
+
+    Takes plain data, and each transport is imported only where it is used: sixteen of these processes may run at once.
+    """
+    match device["transport"]:
         case "local":
-            return LocalTransport(device.python)
+            from edgecarbon.dispatch.local import LocalTransport
+
+            return LocalTransport(device["python"])
+        case "bundle":
+            from edgecarbon.dispatch.bundle import BundleTransport
+
+            return BundleTransport(name, Path(device["inbox"]), BUNDLES)
+        case "ssh" | "adb":
+            from edgecarbon.dispatch.remote import RemoteTransport
+
+            virtual, limits = device["virtual"] is not None, device["limits"]
+            link, directory = _ssh(name, device) if device["transport"] == "ssh" else _adb(name, device)
+            return RemoteTransport(
+                link,
+                directory=_VIRTUAL_DIRECTORY if virtual else device["directory"] or directory,
+                python=device["python"] or (sys.executable if virtual else None),
+                command=device["command"],
+                silence_s=limits["silence_s"],
+                wait_s=limits["wait_s"],
+            )
+    raise ValueError(f"no such transport: {device['transport']}")
+
+
+def _ssh(name: str, device: Mapping[str, Any]) -> tuple[Any, str]:
+    from edgecarbon.dispatch.ssh import SshLink
+
+    silence_s = device["limits"]["silence_s"]
+    if device["virtual"] is not None:
+        return SshLink(name, str(FLEET / "ssh_config"), silence_s), ""
+    return SshLink(device["host"], device["ssh_config"], silence_s), "~/.cache/edgecarbon"
+
+
+def _adb(name: str, device: Mapping[str, Any]) -> tuple[Any, str]:
+    from edgecarbon.dispatch.adb import AdbLink
+
+    if device["virtual"] is not None:
+        stand = json.loads((FLEET / "adb.json").read_text(encoding="utf-8"))
+        return AdbLink(stand["serials"][name], termux=False, environment=stand["environment"]), ""
+    if device["shell"] == "plain":
+        return AdbLink(device["serial"], termux=False), "/data/local/tmp/edgecarbon"
+    return AdbLink(device["serial"], termux=True), "~/.cache/edgecarbon"

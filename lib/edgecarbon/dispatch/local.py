@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
-from edgecarbon.dispatch.base import EventHandler, Job, Outcome
-
-GRACE_S = 10.0
-"""How much longer than its own deadline a job may take before the host ends it, and how long it may take to end."""
-MAXIMUM_LINE_BYTES = 65536
+from edgecarbon.dispatch.base import Job, Outcome
+from edgecarbon.dispatch.process import END_S, Sinks, answer, stream
+from edgecarbon.errors import DeviceTrouble
 
 
 class LocalTransport:
@@ -27,70 +19,36 @@ class LocalTransport:
     def lock_key(self) -> str:
         return "this-machine"
 
+    def ask(self, script: str, timeout_s: float = 60.0) -> str:
+        printed = bytearray()
+        ended = answer(["sh", "-c", script], None, timeout_s, printed.extend, 2**20)
+        if ended.stopped:
+            raise DeviceTrouble("unreachable", f"this machine's shell: {ended.stopped}.")
+        return printed.decode(errors="replace")
+
     def run(self, job: Job) -> Outcome:
         staged = [_stage(source, job.out / name) for name, source in job.inputs.items()]
-        command = [self.python, str(job.payload), job.verb, "--spec", str(job.out / "spec.json"), "--out", str(job.out)]
+        folder = str(job.out)
+        command = [self.python, str(job.payload), "run", "--spec", f"{folder}/spec.json", "--out", folder]
         try:
-            with job.log.open("ab") as log:
-                return _run_guarded([*command, "--guard"], job, log.fileno())
+            ended = stream(
+                [*command, "--guard", "--lock-wait", f"{job.wait_s:g}"],
+                Sinks(job.out / "progress.jsonl", job.log, job.on_event),
+                limit_s=job.deadline_s + job.wait_s + END_S,
+                silence_s=None,
+            )
         finally:
             for path in staged:
                 path.unlink(missing_ok=True)
+        return Outcome(ended.stopped or f"exit code {ended.returncode}")
+
+    def recover(self, job: Job) -> None:
+        pass  # what it wrote is here already, and it died with its host
+
+    def probe_words(self, payload: Path) -> list[str]:
+        return [self.python, str(payload), "probe", "--clock"]
 
 
 def _stage(source: Path, target: Path) -> Path:
     target.symlink_to(source.resolve())
     return target
-
-
-def _run_guarded(command: list[str], job: Job, log: int) -> Outcome:
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-        )
-    except OSError as error:
-        return Outcome(None, f"{command[0]} cannot be started: {error}")
-    overdue = threading.Event()
-
-    def end_overdue() -> None:
-        overdue.set()
-        _end_group(process)
-
-    timer = threading.Timer(job.deadline_s + GRACE_S, end_overdue)
-    timer.daemon = True
-    timer.start()
-    try:
-        _stream(process, job.out / "progress.jsonl", job.on_event)
-        returncode = process.wait()
-    finally:
-        timer.cancel()
-        _end_group(process)
-    if overdue.is_set():
-        return Outcome(returncode, f"ended by the host: the deadline of {job.deadline_s:.0f} s had passed")
-    return Outcome(returncode, f"exit code {returncode}")
-
-
-def _stream(process: subprocess.Popen[bytes], path: Path, on_event: EventHandler) -> None:
-    """Keep every line that the job prints, and hand on those that are progress."""
-    assert process.stdout is not None
-    with path.open("ab") as kept:
-        while line := process.stdout.readline(MAXIMUM_LINE_BYTES):
-            kept.write(line)
-            with contextlib.suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    on_event(event)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the job and whatever it started: politely, then for good."""
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)

@@ -257,6 +257,9 @@ def _device(fields: Fields) -> DeviceSpec:
         part = fields.part("peak_tflops")
         peak = Peak(part.number("value", above=True), part.choice("precision", ("fp32", "bf16")), part.text("source"))
         part.done()
+    # For the record only: a virtual host's figures are this machine's.
+    if not fields.absent("virtual") and not isinstance(fields.take("virtual"), bool):
+        raise fields.fail("virtual", "true or false")
     fields.done()
     return DeviceSpec(accelerator, peak)
 

@@ -1,0 +1,90 @@
+"""The probe's reports as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from edgecarbon.progress import printable
+
+Report = dict[str, Any]
+UNKNOWN = "–"
+
+
+def table(reports: Iterable[Report]) -> str:
+    """One line a device, then what is missing on each with the way out, then the meters of each."""
+    reports = list(reports)
+    rows = [list(COLUMNS), *([_cell(draw, report) for draw in COLUMNS.values()] for report in reports)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for title, entries in (("Meters", _meters), ("Missing", _missing)):
+        told = [f"  {report['device']}: {printable(entry)}" for report in reports for entry in entries(report)]
+        lines += ["", f"{title}:", *(told or ["  nothing"])]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(draw: Callable[[Report], Any], report: Report) -> str:
+    """A cell's text. What a device says may be of any shape."""
+    try:
+        value = draw(report)
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
+        value = None
+    return UNKNOWN if value is None else printable(str(value))[:40]
+
+
+def _gigabytes(value: float | None) -> str | None:
+    return None if value is None else f"{value / 1e9:.1f} GB"
+
+
+def _accelerators(report: Report) -> str:
+    return ", ".join(one["accelerator"] for one in report["found"]["accelerators"])
+
+
+def _battery(report: Report) -> str | None:
+    condition = report["condition"]
+    percent, charger = condition["battery_percent"], condition["charger_connected"]
+    if percent is None:
+        return None
+    return f"{percent:.0f} %" + {True: ", charger on", False: ", charger off", None: ""}[charger]
+
+
+def _hottest(report: Report) -> str | None:
+    hottest = report["condition"]["hottest_celsius"]
+    return None if hottest is None else f"{hottest:.0f} °C"
+
+
+def _clock(report: Report) -> str:
+    return f"{report['clock']['offset_s'] * 1e3:+.0f} ± {report['clock']['uncertainty_s'] * 1e3:.0f} ms"
+
+
+COLUMNS: dict[str, Callable[[Report], Any]] = {
+    "device": lambda report: report["device"],
+    "by": lambda report: report["transport"],
+    "reached": lambda report: "yes" if report["reachable"] else "no",
+    "python": lambda report: report["found"]["python"],
+    "torch": lambda report: report["found"]["torch"],
+    "accelerators": _accelerators,
+    "memory": lambda report: _gigabytes(report["condition"]["memory_total_bytes"]),
+    "disk free": lambda report: _gigabytes(report["condition"]["disk_free_bytes"]),
+    "battery": _battery,
+    "hottest": _hottest,
+    "throttled": lambda report: {True: "yes", False: "no", None: None}[report["condition"]["throttled"]],
+    "clock": _clock,
+}
+
+
+def _meters(report: Report) -> list[str]:
+    found = report["found"]
+    if not isinstance(found, dict) or not isinstance(found.get("meters"), list):
+        return []
+    lines = []
+    for meter in found["meters"]:
+        if isinstance(meter, dict) and meter.get("present"):
+            channels = [one for one in meter.get("channels", []) if isinstance(one, dict)]
+            kinds = sorted({f"{one.get('boundary') or one.get('quantity')} ({one.get('provenance')})" for one in channels})
+            lines.append(f"{meter.get('meter')}: {', '.join(kinds)}"[:200])
+    return lines
+
+
+def _missing(report: Report) -> list[str]:
+    return [one["what"] + (f" → {one['remedy']}" if one["remedy"] else "") for one in report["missing"]]

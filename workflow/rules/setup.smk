@@ -1,0 +1,28 @@
+# For people, not for the graph: what is on each device, and putting there what is missing.
+rule probe:
+    input:
+        payload="results/payload.pyz",
+    log:
+        "results/logs/probe.log",
+    localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
+    shell:
+        "python workflow/scripts/probe.py --config $EDGECARBON_CONFIG --payload {input.payload} --out results/probe.json"
+        " 2> {log}"
+
+
+for device in PROJECT.fleet:
+
+    rule:
+        name:
+            f"setup_device_{device}"
+        log:
+            f"results/logs/setup/{device}.log",
+        localrule: True
+        conda:
+            "../envs/edgecarbon.yaml"
+        params:
+            device=device,
+        shell:
+            "python workflow/scripts/setup_device.py --config $EDGECARBON_CONFIG --device {params.device} --log {log}"
