@@ -9,11 +9,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def need(command: str, package: str) -> str:
@@ -71,6 +72,84 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         log.close()
 
 
+ADBD_SCRIPT = """
+ip link set lo up
+"$1" >"$2/adbd.log" 2>&1 &
+adb -L "$3" nodaemon server >"$2/server.log" 2>&1 &
+exec sleep 100000
+"""
+
+
+@dataclass
+class Adbd:
+    """A running adbd with an adb server of its own, and how a client reaches it."""
+
+    environment: dict[str, str]
+    serial: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def adb(self, *arguments: str) -> str:
+        ended = subprocess.run(
+            ["adb", *arguments], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=30
+        )
+        return ended.stdout + ended.stderr
+
+    def kill_server(self) -> None:
+        """The adb server dies, as it does when another adb version meets it; the device lives on."""
+        for process in self._processes():
+            if "nodaemon" in process.cmdline():
+                process.send_signal(signal.SIGKILL)
+
+    def start_server(self) -> None:
+        """Another server, in the phone's network."""
+        socket_name = self.environment["ADB_SERVER_SOCKET"]
+        Path(socket_name.partition(":")[2]).unlink(missing_ok=True)
+        peer = next(one for one in self._processes() if "sleep" in one.cmdline()[0])
+        log = (self.folder / "server.log").open("ab")
+        # Ends with the peer: it joins its process namespace.
+        subprocess.Popen(
+            ["nsenter", "--target", str(peer.pid), "--net", "--pid", "adb", "-L", socket_name, "nodaemon", "server"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment},
+        )  # fmt: skip
+        self.connect()
+
+    def connect(self) -> None:
+        def connected() -> bool:
+            self.adb("connect", self.serial)
+            return f"{self.serial}\tdevice" in self.adb("devices")
+
+        wait_for(connected, "adbd to be reached")
+
+    def _processes(self):
+        import psutil
+
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@contextlib.contextmanager
+def adbd(folder: Path) -> Iterator[Adbd]:
+    """A real adbd, which listens on every interface and so gets a network of its own."""
+    need("adb", "adb")
+    folder.mkdir(parents=True, exist_ok=True)
+    wrapper = subprocess.run([ROOT / "tools/adbd"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    port = free_port()
+    name = f"localfilesystem:{folder}/adb.sock"
+    environment = {"ADB_SERVER_SOCKET": name, "HOME": str(folder)}
+    process = subprocess.Popen(
+        ["unshare", *([] if os.getuid() == 0 else ["-r"]), "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+         "sh", "-c", ADBD_SCRIPT, "adbd", wrapper, folder, name],
+        env={**os.environ, **environment, "ADBD_PORT": str(port)}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    peer = Adbd(environment, f"127.0.0.1:{port}", folder, process)
+    try:
+        peer.connect()
+        yield peer
+    finally:
+        end_tree(process.pid)
+        process.wait()
+
+
 def end_tree(pid: int) -> None:
     """Kill a process and everything under it."""
     import psutil
@@ -99,7 +178,3 @@ def wait_for(condition, what: str, seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.05)
-
-
-ROOT = Path(__file__).resolve().parents[1]
-__all__ = ["ROOT", "Sshd", "can_connect", "end_tree", "need", "sshd", "sys", "wait_for"]

@@ -160,10 +160,10 @@ class RemoteTransport:
 
     def _running(self, job: Job) -> bool:
         """Whether the job's folder is still some process's working directory; where that cannot be told, yes."""
+        # The asking shell itself stays outside of the folder, so as not to find itself.
         said = self.ask(
-            f"cd {self._attempt(job)} 2>/dev/null || exit 0; here=$(pwd -P); [ -d /proc/self ] || {{ echo yes; exit; }}; "
-            'for p in /proc/[0-9]*; do [ "$p" != "/proc/$$" ] && [ "$(readlink "$p/cwd" 2>/dev/null)" = "$here" ] && '
-            'tr "\\0" " " < "$p/cmdline" 2>/dev/null | grep -q spec.json && echo yes && break; done'
+            f"here=$(cd {self._attempt(job)} 2>/dev/null && pwd -P) || exit 0; [ -d /proc/self ] || {{ echo yes; exit; }}; "
+            'for p in /proc/[0-9]*; do [ "$(readlink "$p/cwd" 2>/dev/null)" = "$here" ] && echo yes && break; done; :'
         )
         return "yes" in said
 
