@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -95,36 +97,38 @@ class Adbd:
         )
         return ended.stdout + ended.stderr
 
+    @property
+    def socket(self) -> Path:
+        return Path(self.environment["ADB_SERVER_SOCKET"].partition(":")[2])
+
     def kill_server(self) -> None:
         """The adb server dies, as it does when another adb version meets it; the device lives on."""
-        for process in self._processes():
-            if "nodaemon" in process.cmdline():
-                process.send_signal(signal.SIGKILL)
+        for process in psutil.process_iter(["cmdline"]):
+            if "server" in (process.info["cmdline"] or []) and any(str(self.socket) in word for word in process.info["cmdline"]):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self.socket.unlink(missing_ok=True)
 
     def start_server(self) -> None:
-        """Another server, in the phone's network."""
-        socket_name = self.environment["ADB_SERVER_SOCKET"]
-        Path(socket_name.partition(":")[2]).unlink(missing_ok=True)
-        peer = next(one for one in self._processes() if "sleep" in one.cmdline()[0])
-        log = (self.folder / "server.log").open("ab")
-        # Ends with the peer: it joins its process namespace.
-        subprocess.Popen(
-            ["nsenter", "--target", str(peer.pid), "--net", "--pid", "adb", "-L", socket_name, "nodaemon", "server"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment},
-        )  # fmt: skip
+        """A server in the phone's network, in place of any that a client has started since in the host's."""
+        self.kill_server()
+        peer = next(one for one in psutil.Process(self.process.pid).children(recursive=True) if "sleep" in one.cmdline()[0])
+        with (self.folder / "server.log").open("ab") as log:
+            subprocess.Popen(
+                ["nsenter", "--target", str(peer.pid), "--net", "adb", "-L", f"localfilesystem:{self.socket}", "nodaemon", "server"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment},
+            )  # fmt: skip
         self.connect()
 
     def connect(self) -> None:
+        # A client that finds no server starts one of its own, in the wrong network.
+        wait_for(self.socket.exists, "adb's server")
+
         def connected() -> bool:
             self.adb("connect", self.serial)
             return f"{self.serial}\tdevice" in self.adb("devices")
 
         wait_for(connected, "adbd to be reached")
-
-    def _processes(self):
-        import psutil
-
-        return psutil.Process(self.process.pid).children(recursive=True)
 
 
 @contextlib.contextmanager
@@ -137,7 +141,7 @@ def adbd(folder: Path) -> Iterator[Adbd]:
     name = f"localfilesystem:{folder}/adb.sock"
     environment = {"ADB_SERVER_SOCKET": name, "HOME": str(folder)}
     process = subprocess.Popen(
-        ["unshare", *([] if os.getuid() == 0 else ["-r"]), "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+        ["unshare", *([] if os.getuid() == 0 else ["-r"]), "--net", "--fork", "--kill-child",
          "sh", "-c", ADBD_SCRIPT, "adbd", wrapper, folder, name],
         env={**os.environ, **environment, "ADBD_PORT": str(port)}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -146,14 +150,13 @@ def adbd(folder: Path) -> Iterator[Adbd]:
         peer.connect()
         yield peer
     finally:
+        peer.kill_server()
         end_tree(process.pid)
         process.wait()
 
 
 def end_tree(pid: int) -> None:
     """Kill a process and everything under it."""
-    import psutil
-
     with contextlib.suppress(psutil.NoSuchProcess):
         tree = psutil.Process(pid)
         for member in [*tree.children(recursive=True), tree]:
