@@ -104,7 +104,9 @@ class Adbd:
     def kill_server(self) -> None:
         """The adb server dies, as it does when another adb version meets it; the device lives on."""
         for process in psutil.process_iter(["cmdline"]):
-            if "server" in (process.info["cmdline"] or []) and any(str(self.socket) in word for word in process.info["cmdline"]):
+            if "server" in (process.info["cmdline"] or []) and any(
+                str(self.socket) in word for word in process.info["cmdline"]
+            ):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
         self.socket.unlink(missing_ok=True)
@@ -112,7 +114,9 @@ class Adbd:
     def start_server(self) -> None:
         """A server in the phone's network, in place of any that a client has started since in the host's."""
         self.kill_server()
-        peer = next(one for one in psutil.Process(self.process.pid).children(recursive=True) if "sleep" in one.cmdline()[0])
+        peer = next(
+            one for one in psutil.Process(self.process.pid).children(recursive=True) if "sleep" in one.cmdline()[0]
+        )
         with (self.folder / "server.log").open("ab") as log:
             subprocess.Popen(
                 ["nsenter", "--target", str(peer.pid), "--net", "adb", "-L", f"localfilesystem:{self.socket}", "nodaemon", "server"],

@@ -52,7 +52,12 @@ def test_a_job_runs_and_leaves_nothing_but_the_blobs(bench):
     outcome = bench.transport().run(job)
     assert (outcome.reason, outcome.lost) == ("exit code 0", False)
     assert json.loads((job.out / "result.json").read_text()) == {"ok": True}
-    assert sorted(path.name for path in job.out.iterdir()) == ["progress.jsonl", "result.json", "spec.json", "steps.jsonl"]
+    assert sorted(path.name for path in job.out.iterdir()) == [
+        "progress.jsonl",
+        "result.json",
+        "spec.json",
+        "steps.jsonl",
+    ]
     assert events[0]["message"] == "hello"
     assert events[0]["arguments"][1:] == [
         "run", "--spec", "spec.json", "--out", ".", "--guard", "--silence", "6", "--lock-wait", "1",
@@ -316,6 +321,8 @@ def test_no_text_becomes_code(bench, text):
     assert (said.endswith("/" + text), code) == (True, 0)
 
 
-@pytest.mark.parametrize("text", ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", "\n touch pwned\n", "-n", "a b", "\\", "!x"])
+@pytest.mark.parametrize(
+    "text", ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", "\n touch pwned\n", "-n", "a b", "\\", "!x"]
+)
 def test_known_injections_are_only_text(bench, text):
     assert ask(bench.link, f"printf '%s' {quoting.word(text)}") == (text, 0)

@@ -51,7 +51,9 @@ def probe_device(name: str, device: Mapping[str, Any], payload: Path) -> dict[st
             *facts.troubles(condition, SimpleNamespace(**device["limits"])),
             *facts.remedies(condition, report["found"]),
         ):
-            missing.append({"what": trouble.reason, "remedy": trouble.remedy.replace("setup_device_NAME", f"setup_device_{name}")})
+            missing.append(
+                {"what": trouble.reason, "remedy": trouble.remedy.replace("setup_device_NAME", f"setup_device_{name}")}
+            )
     except DeviceTrouble as trouble:
         missing.append({"what": trouble.reason, "remedy": trouble.remedy})
     except (UserError, OSError) as error:

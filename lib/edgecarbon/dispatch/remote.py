@@ -85,7 +85,10 @@ class RemoteTransport:
             its exit code; None where the link broke or this host ended it.
         """
         folder = f"{self.folder}/attempts/{secrets.token_hex(8)}"
-        frame = Framed(f"umask 077; mkdir -p {folder} && cd {folder} || exit 1; " + under_guard(command, deadline_s, self.silence_s))
+        frame = Framed(
+            f"umask 077; mkdir -p {folder} && cd {folder} || exit 1; "
+            + under_guard(command, deadline_s, self.silence_s)
+        )
         ended = stream(self.link.words(frame.script), sinks, deadline_s + END_S, self.silence_s)
         self.ask(f"rm -rf {folder}")
         closing = frame.split(ended.tail)
@@ -186,7 +189,8 @@ class RemoteTransport:
             if name in RESULT_FILES and size.isdigit():
                 if int(size) > RESULT_FILES[name]:
                     raise DeviceTrouble(
-                        "refused", f"{self.link.name()}: {name} has {size} bytes, more than the {RESULT_FILES[name]} allowed."
+                        "refused",
+                        f"{self.link.name()}: {name} has {size} bytes, more than the {RESULT_FILES[name]} allowed.",
                     )
                 found[name] = (int(size), sha256)
         return found

@@ -28,10 +28,7 @@ _ABOUT = (
     "import json,sys;print(json.dumps({'version':list(sys.version_info[:2]),'base':getattr(sys,'base_prefix','')}))"
 )
 # The tags of the wheels that pip there would take, newest first.
-_TAGS = (
-    "from pip._vendor.packaging.tags import sys_tags as t;"
-    "print(' '.join(dict.fromkeys(x.platform for x in t())))"
-)
+_TAGS = "from pip._vendor.packaging.tags import sys_tags as t;print(' '.join(dict.fromkeys(x.platform for x in t())))"
 
 
 def setup_device(name: str, device: Mapping[str, Any], wheels: Path, log: Path, tell: Callable[[str], None]) -> None:
@@ -97,7 +94,7 @@ class _Setup:
 
     def _make_environment(self) -> None:
         # In Termux torch is a package of its own, which the environment must see.
-        flags = "--system-site-packages" if "com.termux" in self.transport.ask("echo \"$PREFIX\"") else ""
+        flags = "--system-site-packages" if "com.termux" in self.transport.ask('echo "$PREFIX"') else ""
         folder = self.transport.folder
         script = (
             f"mkdir -p {folder} && cd {folder} && {{ [ -x venv/bin/pip ] || {self.base} -m venv --clear {flags} venv; }} "
@@ -157,4 +154,6 @@ class _Setup:
 
     def _failed(self, source: str, code: int | None) -> DeviceTrouble:
         why = "the link broke" if code is None else f"pip ended with exit code {code}"
-        return DeviceTrouble("failed", f"devices.{self.name}: installing from {source}: {why}; its words are in {self.log}.")
+        return DeviceTrouble(
+            "failed", f"devices.{self.name}: installing from {source}: {why}; its words are in {self.log}."
+        )

@@ -22,9 +22,9 @@ SLOWEST_BYTES_PER_S = 50_000
 
 # Whichever tool is there: GNU and toybox, macOS and BSD, and what has neither.
 HASH = (
-    "hash() { if command -v sha256sum >/dev/null 2>&1; then sha256sum < \"$1\";"
-    " elif command -v shasum >/dev/null 2>&1; then shasum -a 256 < \"$1\";"
-    " else openssl dgst -sha256 -r < \"$1\"; fi | cut -c 1-64; }"
+    'hash() { if command -v sha256sum >/dev/null 2>&1; then sha256sum < "$1";'
+    ' elif command -v shasum >/dev/null 2>&1; then shasum -a 256 < "$1";'
+    ' else openssl dgst -sha256 -r < "$1"; fi | cut -c 1-64; }'
 )
 
 
@@ -96,8 +96,8 @@ def send(link: Link, source: Path, target: str, sha256: str) -> None:
         DeviceTrouble: the link broke, or the device could not store the file.
     """
     script = (
-        f"{HASH}; t={target}.$$; cat > \"$t\" && [ \"$(hash \"$t\")\" = {sha256} ] && mv -f \"$t\" {target} || "
-        "{ rm -f \"$t\"; exit 9; }"
+        f'{HASH}; t={target}.$$; cat > "$t" && [ "$(hash "$t")" = {sha256} ] && mv -f "$t" {target} || '
+        '{ rm -f "$t"; exit 9; }'
     )
     with source.open("rb") as file:
         timeout_s = ASK_S + source.stat().st_size / SLOWEST_BYTES_PER_S
@@ -140,7 +140,9 @@ def fetch(link: Link, source: str, target: Path, size: int, sha256: str) -> None
         raise link.trouble(ended)
     if closing != (b"", 0) or digest.hexdigest() != sha256:
         partial.unlink()
-        raise DeviceTrouble("refused", f"{link.name()}: {target.name} changed while it was fetched, or is not what it said.")
+        raise DeviceTrouble(
+            "refused", f"{link.name()}: {target.name} changed while it was fetched, or is not what it said."
+        )
     partial.replace(target)
 
 

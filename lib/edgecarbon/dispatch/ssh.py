@@ -75,7 +75,9 @@ class SshLink:
             own = settings.get("controlpath", "none") == "none"
             folder = _private_folder() if own else None
             self._shared = (
-                ["-oControlMaster=auto", f"-oControlPath={folder}/%C", f"-oControlPersist={PERSIST_S}"] if folder else []
+                ["-oControlMaster=auto", f"-oControlPath={folder}/%C", f"-oControlPersist={PERSIST_S}"]
+                if folder
+                else []
             )
         return self._shared
 

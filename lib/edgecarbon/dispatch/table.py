@@ -81,7 +81,9 @@ def _meters(report: Report) -> list[str]:
     for meter in found["meters"]:
         if isinstance(meter, dict) and meter.get("present"):
             channels = [one for one in meter.get("channels", []) if isinstance(one, dict)]
-            kinds = sorted({f"{one.get('boundary') or one.get('quantity')} ({one.get('provenance')})" for one in channels})
+            kinds = sorted(
+                {f"{one.get('boundary') or one.get('quantity')} ({one.get('provenance')})" for one in channels}
+            )
             lines.append(f"{meter.get('meter')}: {', '.join(kinds)}"[:200])
     return lines
 

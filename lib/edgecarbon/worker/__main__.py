@@ -16,6 +16,7 @@ _ORIGIN = time.monotonic()  # the run's t = 0
 import argparse  # noqa: E402 - the clock starts first
 import hashlib  # noqa: E402
 import json  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -24,6 +25,7 @@ from typing import Any  # noqa: E402
 from edgecarbon import __version__  # noqa: E402
 
 from .errors import Interrupted, Kind, WorkerError  # noqa: E402
+from .exclusive import take_machine  # noqa: E402
 from .guard import Guard  # noqa: E402
 from .progress import Progress  # noqa: E402
 from .result import Outcome  # noqa: E402
@@ -41,27 +43,48 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument(
         "--guard", action="store_true", help="end, with the whole process group, when stdin reaches its end"
     )
-    commands.add_parser("probe", help="print what is found on this device, JSON")
+    run.add_argument(
+        "--silence", type=float, metavar="S", help="end also when nothing is read from stdin for S seconds"
+    )
+    run.add_argument(
+        "--lock-wait", type=float, metavar="S", default=0.0, help="how long to wait for another run here, s"
+    )
+    probe = commands.add_parser("probe", help="print what is found on this device, JSON")
+    probe.add_argument("--clock", action="store_true", help="then answer each line on stdin with the time")
     options = parser.parse_args(arguments)
     if options.command == "probe":
-        from .probe import probe
-
-        print(json.dumps(probe(), indent=1, allow_nan=False))
-        return 0
+        return _probe(clock=options.clock)
+    if options.silence is not None and not options.guard:
+        parser.error("--silence needs --guard")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return _complain(f"--out {options.out}: cannot be made: {error.strerror}")
     (options.out / "result.json").unlink(missing_ok=True)  # an older run's success must not stand for this one
-    return _run(options.spec, options.out, watch_stdin=options.guard)
+    return _run(options)
 
 
-def _run(spec_path: Path, out: Path, *, watch_stdin: bool) -> int:
-    outcome, progress = Outcome(out, _ORIGIN), Progress()
-    guard = Guard(_ORIGIN, lambda kind, message: _fail(outcome, progress, kind, message), watch_stdin=watch_stdin)
+def _probe(*, clock: bool) -> int:
+    from .probe import probe
+
+    print(json.dumps(probe(), indent=None if clock else 1, allow_nan=False), flush=True)
+    if clock:
+        for _ in sys.stdin:
+            print(json.dumps({"unix_s": time.time()}), flush=True)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    outcome, progress = Outcome(options.out, _ORIGIN), Progress()
+    guard = Guard(
+        lambda kind, message: _fail(outcome, progress, kind, message),
+        watch_stdin=options.guard,
+        silence_s=options.silence,
+        answer=lambda: progress.emit("alive"),
+    )
     try:
         guard.start()
-        _work(spec_path, outcome, progress, guard)
+        _work(options, outcome, progress, guard)
         guard.done()
         outcome.finish()
         progress.emit("done", status="ok")
@@ -81,10 +104,15 @@ def _run(spec_path: Path, out: Path, *, watch_stdin: bool) -> int:
         return 1
 
 
-def _work(spec_path: Path, outcome: Outcome, progress: Progress, guard: Guard) -> None:
-    data = load(spec_path)
+def _work(options: argparse.Namespace, outcome: Outcome, progress: Progress, guard: Guard) -> None:
+    data = load(options.spec)
     _identify(outcome, data)
-    spec = parse(data, spec_path.parent)
+    spec = parse(data, options.spec.parent)
+    take_machine(
+        f"process {os.getpid()}, run {spec.run_id}",
+        options.lock_wait,
+        lambda holder: progress.note(f"waiting for the device, held by {holder}"),
+    )
     guard.set_deadline(spec.deadline_s)
     own = own_sha256()
     if own is not None and spec.payload_sha256 not in (None, own):

@@ -23,11 +23,27 @@ GRACE_S = 1.0
 
 
 class Guard:
-    """Watches over one run. `finish(kind, message)` writes a failed result; it must stand being called from any thread."""
+    """Watches over one run.
 
-    def __init__(self, origin: float, finish: Callable[[Kind, str], None], *, watch_stdin: bool) -> None:
-        self._finish, self._watch_stdin, self._origin = finish, watch_stdin, origin
+    Args:
+        finish: `finish(kind, message)` writes a failed result; it must stand being called from any thread.
+        watch_stdin: end with the host's pipe.
+        silence_s: end also when nothing comes through that pipe for so long: a link can be cut without a word.
+        answer: called at each word from the host, to let it hear that this end is alive.
+    """
+
+    def __init__(
+        self,
+        finish: Callable[[Kind, str], None],
+        *,
+        watch_stdin: bool,
+        silence_s: float | None = None,
+        answer: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._finish, self._watch_stdin, self._silence_s, self._answer = finish, watch_stdin, silence_s, answer
         self._deadline: float | None = None
+        self._deadline_s = 0.0
+        self._heard = time.monotonic()
         self._reason: tuple[Kind, str] | None = None
         self._done = threading.Event()
         self._leads_group = False
@@ -45,8 +61,8 @@ class Guard:
         threading.Thread(target=self._watch, name="edgecarbon-guard", daemon=True).start()
 
     def set_deadline(self, deadline_s: float) -> None:
-        """The run ends `deadline_s` after the worker started."""
-        self._deadline = self._origin + deadline_s
+        """The run ends `deadline_s` from now."""
+        self._deadline_s, self._deadline = deadline_s, time.monotonic() + deadline_s
         os.write(self._wake_write, b"\0")  # the watcher sleeps by the old deadline
 
     def done(self) -> None:
@@ -77,11 +93,18 @@ class Guard:
         if self._watch_stdin:
             poll.register(0, select.POLLIN)
         while self._reason is None:
-            wait_s = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+            silent_at = None if self._silence_s is None else self._heard + self._silence_s
+            ends = [end for end in (self._deadline, silent_at) if end is not None]
+            wait_s = max(0.0, min(ends) - time.monotonic()) if ends else None
             for descriptor, _ in poll.poll(None if wait_s is None else wait_s * 1000 + 1):
                 self._look(descriptor)
-            if self._reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
-                self._stop("deadline", f"not done {self._deadline - self._origin:g} s after its start, its deadline")
+            now = time.monotonic()
+            if self._reason is None and self._deadline is not None and now >= self._deadline:
+                self._stop("deadline", f"not done {self._deadline_s:g} s after its start, its deadline")
+            elif self._reason is None and self._silence_s is not None and now >= self._heard + self._silence_s:
+                self._stop(
+                    "interrupted", f"nothing was heard from the host for {self._silence_s:g} s: the link is gone"
+                )
         if not self._done.wait(GRACE_S):
             self._end_from_here(*self._reason)
 
@@ -93,6 +116,8 @@ class Guard:
             return
         try:
             if os.read(0, 4096):
+                self._heard = time.monotonic()
+                self._answer()
                 return
         except OSError:
             pass  # a descriptor that cannot be read is a host that is gone, too
