@@ -119,7 +119,8 @@ class Adbd:
         )
         with (self.folder / "server.log").open("ab") as log:
             subprocess.Popen(
-                ["nsenter", "--target", str(peer.pid), "--net", "adb", "-L", f"localfilesystem:{self.socket}", "nodaemon", "server"],
+                ["nsenter", "--target", str(peer.pid), "--net", "adb", "-L",
+                 f"localfilesystem:{self.socket}", "nodaemon", "server"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment},
             )  # fmt: skip
         self.connect()

@@ -9,7 +9,17 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 ROOMS = ("worker", "meters")
 _TIME = (1980, 1, 1, 0, 0, 0)
-_MAIN = "import sys\n\nfrom edgecarbon.worker.__main__ import main\n\nsys.exit(main())\n"
+# In syntax that any Python 3 parses, so that an old one says what is wrong.
+_MAIN = """import sys
+
+if sys.version_info < (3, 11):
+    sys.stderr.write("edgecarbon needs Python 3.11 or later; this is %d.%d: %s\\n" % (sys.version_info[:2] + (sys.executable,)))
+    sys.exit(2)
+
+from edgecarbon.worker.__main__ import main
+
+sys.exit(main())
+"""
 
 
 def build_payload(path: Path) -> str:

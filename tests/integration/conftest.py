@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peers
 import pytest
 
+import peers
 from edgecarbon.dispatch import Job
 from edgecarbon.dispatch.adb import AdbLink
 from edgecarbon.dispatch.remote import RemoteTransport

@@ -58,7 +58,13 @@ class Outcome:
 
 
 class Transport(Protocol):
-    """A way to a device. Every call may raise `DeviceTrouble`."""
+    """A way to a device. Every call may raise `DeviceTrouble`.
+
+    Attributes:
+        directory: the folder there that runs use; its disk must have room.
+    """
+
+    directory: str
 
     def lock_key(self) -> str:
         """A name that every workflow on this host gives this device, to take turns on it."""

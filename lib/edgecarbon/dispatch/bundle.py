@@ -27,6 +27,7 @@ class BundleTransport:
 
     def __init__(self, name: str, inbox: Path, bundles: Path) -> None:
         self.name, self.inbox, self.bundles = name, inbox, bundles
+        self.directory = str(bundles)
 
     def lock_key(self) -> str:
         return f"bundle-{self.name}"

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import zipfile
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 - whatever python is there runs this
     sys.exit("this bundle needs python 3.11 or later; this is %d.%d" % sys.version_info[:2])  # noqa: UP031 - any python
 
 

@@ -47,7 +47,7 @@ def wait_until_fit(
 
 def _look(transport: Transport, limits: Mapping[str, Any]) -> tuple[dict[str, Any] | None, DeviceTrouble | None]:
     try:
-        text = transport.ask(facts.script())
+        text = transport.ask(facts.script(transport.directory))
     except DeviceTrouble as trouble:
         return None, trouble
     if text is None:

@@ -15,6 +15,7 @@ class LocalTransport:
 
     def __init__(self, python: str | None) -> None:
         self.python = python or sys.executable
+        self.directory = str(Path.cwd())
 
     def lock_key(self) -> str:
         return "this-machine"

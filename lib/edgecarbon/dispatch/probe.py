@@ -38,7 +38,7 @@ def probe_device(name: str, device: Mapping[str, Any], payload: Path) -> dict[st
     missing = report["missing"]
     try:
         transport = open_transport(name, device)
-        text = transport.ask(facts.script())
+        text = transport.ask(facts.script(transport.directory))
         if text is None:
             missing.append({"what": "a bundle's device cannot be asked", "remedy": "its results tell what it is"})
             return report

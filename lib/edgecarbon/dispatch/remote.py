@@ -40,7 +40,7 @@ class RemoteTransport:
     def __init__(
         self, link: Link, directory: str, python: str | None, command: list[str] | None, silence_s: float, wait_s: float
     ) -> None:
-        self.link, self.command = link, command
+        self.link, self.directory, self.command = link, directory, command
         self.silence_s, self.wait_s = silence_s, wait_s
         self.folder = quoting.path(directory)
         self.python = quoting.path(python) if python else None

@@ -15,8 +15,8 @@ SCHEMA = "edgecarbon.probe/1"
 
 
 def probe() -> dict[str, Any]:
-    """Facts as JSON. What is missing is told in `problems`, each with the way out; nothing missing raises."""
-    problems: list[str] = []
+    """Facts as JSON. `problems` tells what is missing, each with its `remedy`; nothing missing raises."""
+    problems: list[dict[str, str]] = []
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "edgecarbon": __version__,
@@ -34,14 +34,16 @@ def probe() -> dict[str, Any]:
     return {**facts, "problems": problems}
 
 
-def _version(name: str, problems: list[str]) -> str | None:
+def _version(name: str, problems: list[dict[str, str]]) -> str | None:
     try:
         return str(__import__(name).__version__)
     except Exception as error:  # a half-installed torch raises OSError, ImportError and others
         reason = str(error).strip().splitlines()
         problems.append(
-            f"{name} cannot be imported ({reason[0] if reason else type(error).__name__}): "
-            "install it for this python with python -m pip install torch transformers"
+            {
+                "what": f"{name} cannot be imported ({reason[0] if reason else type(error).__name__})",
+                "remedy": "snakemake --cores 1 setup_device_NAME, or python -m pip install torch transformers",
+            }
         )
         return None
 
