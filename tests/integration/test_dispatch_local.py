@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecarbon.dispatch import Job, device_lock
+from edgecarbon.dispatch import Job, Outcome, device_lock, process
 from edgecarbon.dispatch import local as local_module
 from edgecarbon.dispatch.local import LocalTransport
 from edgecarbon.errors import UserError
@@ -27,7 +27,7 @@ def job(tmp_path, code, deadline_s=60.0, on_event=lambda event: None):
     (out / "spec.json").write_text("{}")
     tokens = tmp_path / "blocks.bin"
     tokens.write_bytes(b"1234")
-    return Job(payload, "run", {"tokens.bin": tokens}, out, deadline_s, tmp_path / "log", on_event)
+    return Job("key", "run", payload, {"tokens.bin": tokens}, out, deadline_s, 0.0, tmp_path / "log", on_event)
 
 
 def alive(pid):
@@ -63,7 +63,7 @@ def test_progress_is_streamed_and_kept(tmp_path):
             on_event=events.append,
         )
     )
-    assert outcome.returncode == 0
+    assert outcome == Outcome("exit code 0")
     assert events == [{"event": "note", "message": "hello"}]
     assert (tmp_path / "attempt/progress.jsonl").read_text().splitlines()[1:] == ["no json", "[1]"]
     assert (tmp_path / "log").read_text() == "words for the log\n"
@@ -71,7 +71,8 @@ def test_progress_is_streamed_and_kept(tmp_path):
 
 
 def test_deadline_ends_a_job_that_ignores_everything(tmp_path, monkeypatch):
-    monkeypatch.setattr(local_module, "GRACE_S", 0.5)
+    monkeypatch.setattr(local_module, "END_S", 0.5)
+    monkeypatch.setattr(process, "END_S", 0.5)
     pids = []
     outcome = LocalTransport(None).run(
         job(
@@ -88,24 +89,22 @@ def test_deadline_ends_a_job_that_ignores_everything(tmp_path, monkeypatch):
             on_event=lambda event: pids.extend(event["pids"]),
         )
     )
-    assert "deadline of 1 s" in outcome.reason
+    assert "its deadline of 2 s had passed" in outcome.reason
     assert len(pids) == 2
     assert all(wait_gone(pid) for pid in pids)
 
 
-def test_endless_output_without_a_line_end_is_no_trouble(tmp_path, monkeypatch):
-    monkeypatch.setattr(local_module, "GRACE_S", 0.5)
+def test_endless_output_without_a_line_end_is_no_trouble(tmp_path):
     outcome = LocalTransport(None).run(
         job(tmp_path, "import sys\nfor _ in range(200): sys.stdout.write('x' * 65536)", deadline_s=30)
     )
-    assert outcome.returncode == 0
+    assert outcome == Outcome("exit code 0")
     assert (tmp_path / "attempt/progress.jsonl").stat().st_size <= 200 * 65536
 
 
 def test_missing_python_is_told(tmp_path):
-    outcome = LocalTransport("/nowhere/python").run(job(tmp_path, ""))
-    assert outcome.returncode is None
-    assert "/nowhere/python cannot be started" in outcome.reason
+    with pytest.raises(UserError, match="/nowhere/python cannot be started"):
+        LocalTransport("/nowhere/python").run(job(tmp_path, ""))
 
 
 HOST = """
@@ -114,7 +113,7 @@ from pathlib import Path
 from edgecarbon.dispatch import Job
 from edgecarbon.dispatch.local import LocalTransport
 root = Path(sys.argv[1])
-LocalTransport(None).run(Job(root / "payload.py", "run", {}, root / "attempt", 600, root / "log",
+LocalTransport(None).run(Job("key", "run", root / "payload.py", {}, root / "attempt", 600, 0.0, root / "log",
                              lambda event: print(event["pid"], flush=True)))
 """
 

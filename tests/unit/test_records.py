@@ -143,7 +143,7 @@ def test_bad_results_are_refused_with_the_reason(attempt, case):
 def test_failure_on_the_device_is_told_in_its_own_words(attempt):
     failed = result_of(spec_of(attempt), status="failed", error={"kind": "out_of_memory", "message": "needs 20 GB"})
     (attempt / "result.json").write_text(json.dumps(failed))
-    with pytest.raises(UserError, match=r"w/d/r1: failed on the device \(out_of_memory\): needs 20 GB"):
+    with pytest.raises(UserError, match=r"failed on the device \(out_of_memory\): needs 20 GB"):
         records.check_attempt(attempt, spec_of(attempt))
 
 
