@@ -54,6 +54,17 @@ def reading(
     }  # fmt: skip
 
 
+def missing_record(run_id: str, kind: str = "unreachable", reason: str = "it was away.") -> dict[str, Any]:
+    """The record of a run that did not come about."""
+    workload, device, repeat = run_id.split("/")
+    return {
+        "schema": "edgecarbon.record/1", "run_id": run_id, "workload": workload, "device": device,
+        "repeat": int(repeat[1:]), "role": "edge", "provenance": "absent", "attempt": None, "attempt_files": {},
+        "missing": {"kind": kind, "reason": reason, "remedy": "Switch it on.", "unix_s": 1.7e9},
+        "data": None, "spec": None, "result": None, "content_sha256": "0" * 64,
+    }  # fmt: skip
+
+
 def record(
     run_id: str = "synthetic-opt/synthetic-gpu/r1",
     *,
@@ -77,6 +88,7 @@ def record(
         "result": {
             "schema": "edgecarbon.result/1", "run_id": run_id, "status": "ok", "error": None,
             "started_unix_s": 1.7e9 + seed,
+            "versions": {"python": "3.13.1", "torch": "2.13.0"},
             "device_facts": {"cpu_model": "synthetic CPU", "accelerator": {"kind": kind, "name": f"synthetic {kind}"}},
             "windows": [
                 {"name": "idle_before", "start_s": 0.0, "end_s": IDLE_S},

@@ -112,7 +112,7 @@ def test_parquet_has_the_documented_columns_and_zstd(tmp_path: Path) -> None:
     paths = synthetic.parquet_paths(tmp_path / "parquet", RUN_ID)
     for table in (READINGS, STEPS, SAMPLES):
         assert pq.read_schema(paths[table.name]).names == table.column_names
-    assert pq.read_schema(paths["run"]).names == [*RUNS.column_names, "windows", "channels"]
+    assert pq.read_schema(paths["run"]).names == [*RUNS.column_names, "windows", "channels", "missing"]
     for path in paths.values():
         assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
 

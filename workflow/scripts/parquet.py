@@ -9,7 +9,7 @@ def main(args):
     record = records.read_record(args.record)
     # The side of the comparison is an assumption, not a measurement: the configuration's word of today holds.
     record["role"] = args.role
-    attempt = Path(record["attempt"]) if record["attempt"] else None
+    attempt = Path(record["attempt"]) if record["attempt"] and "missing" not in record else None
     store.write_run_parquet(record, attempt, {path.stem: path for path in map(Path, args.out)})
     if attempt:
         records.mark_used(attempt)

@@ -62,6 +62,7 @@ def build(
     page = environment.get_template("page.html").render(
         sections=SECTIONS,
         policy=export.CONTENT_POLICY,
+        missing=tables.missing(connection),
         notes=words.notes(ran),
         verdicts=words.verdicts(verdict_rows, measured),
         why_it_flips=words.WHY_IT_FLIPS,

@@ -14,7 +14,8 @@ _DEVICES = """
 WITH facts AS (
   SELECT workload, device, precision, any_value(accelerator) AS accelerator, any_value(cpu_model) AS cpu_model,
     any_value(peak_flops_per_second) AS peak_flops_per_second, any_value(peak_source) AS peak_source,
-    avg(duration_s) AS duration_s, any_value(steps) AS steps, max(parameters) AS parameters
+    any_value(python_version) AS python_version, any_value(torch_version) AS torch_version,
+    bool_or(virtual_host) AS virtual_host, avg(duration_s) AS duration_s, any_value(steps) AS steps, max(parameters) AS parameters
   FROM runs GROUP BY ALL)
 SELECT e.*, f.* EXCLUDE (workload, device, precision) FROM device_energy e
   JOIN facts f ON f.workload = e.workload AND f.device = e.device AND f.precision IS NOT DISTINCT FROM e.precision
@@ -37,6 +38,26 @@ FROM runs GROUP BY workload ORDER BY parameters, workload
 _ASSUMPTIONS = 'SELECT * FROM assumptions ORDER BY scenario, name, "year" NULLS LAST'
 
 
+_MISSING = """
+SELECT device, kind, reason, remedy, count(*) AS runs, list(DISTINCT workload ORDER BY workload) AS workloads
+FROM missing_runs GROUP BY device, kind, reason, remedy ORDER BY device, min(run_id)
+"""
+MOST_LETTERS = 500
+"""A device's own words are shown up to here."""
+
+
+def missing(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """One row a device and reason for which runs of it are missing."""
+    found = rows(connection, _MISSING)
+    for row in found:
+        for field in ("reason", "remedy"):
+            text = "".join(letter if letter.isprintable() else " " for letter in row[field] or "")
+            row[field] = text[:MOST_LETTERS] + ("…" if len(text) > MOST_LETTERS else "")
+        row["what"] = "1 run" if row["runs"] == 1 else f"{row['runs']} runs"
+        row["of"] = ", ".join(row["workloads"])
+    return found
+
+
 def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """One row a workload, device and kind of figure, with the cells of the table "What ran"."""
     found = rows(connection, _DEVICES)
@@ -46,6 +67,9 @@ def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         row["machine"] = row["accelerator"] if row["accelerator"] not in (None, "cpu") else row["cpu_model"]
         row["runs_words"] = (
             f"{row['repeats']} × {row['steps'] or '–'} steps" if row["record_kind"] == "measured" else "–"
+        )
+        row["software"] = (
+            f"torch {row['torch_version']}, Python {row['python_version']}" if row["torch_version"] else ""
         )
         row["duration"] = figures.duration(row["duration_s"]) if row["record_kind"] == "measured" else "–"
         row["throughput"] = (

@@ -193,6 +193,11 @@ def notes(devices: list[Row]) -> list[str]:
         "the energy of {} is partial: a part of the machine is missing",
     )
     said += _some(ran, lambda row: row["energy_status"] == "absent", "there is no energy for {}: it has no verdict")
+    virtual = sorted({row["device"] for row in ran if row.get("virtual_host")})
+    if virtual:
+        said.append(
+            f"{_and(virtual)}: virtual hosts on one machine. Their energy is that machine's estimate, not a device's."
+        )
     modelled = sorted({row["device"] for row in devices if row["record_kind"] == "modelled"})
     if modelled and ran:
         said.append(f"Modelled from data sheets and never run here: {_and(modelled)}.")

@@ -13,10 +13,11 @@ from pathlib import Path
 import duckdb
 
 from edgecarbon.errors import UserError
-from edgecarbon.store.database import blame, first_line, is_locked, limit_memory, locked, scan
+from edgecarbon.store.database import PRESENT, blame, first_line, is_locked, limit_memory, locked, scan
 from edgecarbon.store.parquet import FILES
 from edgecarbon.store.schema import (
     CHANNELS,
+    MISSING_RUNS,
     READINGS,
     RUN_TABLES,
     RUNS,
@@ -239,12 +240,12 @@ class _Build:
         places = [change.source.place for change in batch]
         self._forget([change.source.identity for change in batch])
         # Thousands of small files: each is opened once, its run, windows and channels are then taken from memory.
-        columns = f"{RUNS.select_list}, windows, channels, filename"
+        columns = f"{RUNS.select_list}, windows, channels, missing, filename"
         self._execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT {columns} FROM {scan(places)}", places, columns)
-        self.connection.execute(f"INSERT INTO runs SELECT {RUNS.select_list} FROM batch")
-        for table in (WINDOWS, CHANNELS):
+        self.connection.execute(f"INSERT INTO runs SELECT {RUNS.select_list} FROM batch WHERE {PRESENT}")
+        for table, column in ((WINDOWS, "windows"), (CHANNELS, "channels"), (MISSING_RUNS, "missing")):
             rest = ", ".join(f'row."{name}"' for name in table.column_names[1:])
-            rows = f"SELECT run_id, unnest({table.name}) AS row FROM batch"
+            rows = f"SELECT run_id, unnest({column}) AS row FROM batch"
             self.connection.execute(f"INSERT INTO {table.name} SELECT run_id, {rest} FROM ({rows})")
         for table in (READINGS, STEPS, SAMPLES):
             self._insert(table, [place.with_name(f"{table.name}.parquet") for place in places])

@@ -14,6 +14,8 @@ from edgecarbon.store.schema import RUNS
 
 # DuckDB spills to disk beyond this, so that a build leaves room for what else runs; more of it gains nothing here.
 MEMORY_BYTES_AT_MOST = 4 * 2**30
+PRESENT = "record_kind <> 'missing'"
+"""Which rows of run.parquet files are runs that came about."""
 
 
 def connect(database: Path, read_only: bool = True) -> duckdb.DuckDBPyConnection:
@@ -73,7 +75,8 @@ def read_runs(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
         return []
     with duckdb.connect() as connection:
         try:
-            query = f"SELECT {RUNS.select_list} FROM {scan(run_parquet)} ORDER BY workload, device, repeat"
+            rows = f"SELECT {RUNS.select_list} FROM {scan(run_parquet)} WHERE {PRESENT}"
+            query = f"{rows} ORDER BY workload, device, repeat"
             return _rows(connection.sql(query))
         except duckdb.Error as error:
             raise blame(run_parquet, RUNS.select_list, error) from None

@@ -35,8 +35,8 @@ def write_run_parquet(record: Mapping[str, Any], attempt_dir: Path | None, outpu
 
     Args:
         record: content of record.json.
-        attempt_dir: directory of the attempt that the record is from; None for a modelled record, which has no steps
-            and no samples (their files are then empty).
+        attempt_dir: directory of the attempt that the record is from; None for a modelled or missing record, which has no
+            steps and no samples (their files are then empty).
         outputs: the path of each of run, readings, steps, samples.
 
     Raises:
@@ -63,6 +63,8 @@ def run_table(record: Mapping[str, Any]) -> pa.Table:
     name = f"record of {record.get('run_id')}"
     if record.get("schema") != RECORD_SCHEMA:
         raise UserError(f"{name}: schema: expected {RECORD_SCHEMA}, found {record.get('schema')!r}.")
+    if record.get("missing") is not None:
+        return _table([_missing_row(record, name)], run_schema(), name)
     try:
         row = {**_run_columns(record), **headline_columns(record)}
         result = record["result"]
@@ -75,8 +77,18 @@ def run_table(record: Mapping[str, Any]) -> pa.Table:
 
 def readings_table(record: Mapping[str, Any]) -> pa.Table:
     """Rows of `readings`, as the record has them. Errors as `run_table`."""
-    rows = [{**reading, "run_id": record["run_id"]} for reading in record["result"]["readings"]]
+    readings = record["result"]["readings"] if record.get("missing") is None else []
+    rows = [{**reading, "run_id": record["run_id"]} for reading in readings]
     return _table(rows, READINGS.arrow_schema(), f"record of {record['run_id']}")
+
+
+def _missing_row(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Who a missing run is, and why it is missing."""
+    try:
+        who = {key: record[key] for key in ("run_id", "workload", "device", "repeat", "role")}
+        return {**who, "record_kind": "missing", "missing": [{**who, **record["missing"]}]}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{name}: a field is missing or of the wrong type ({error}).") from None
 
 
 def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +114,9 @@ def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": data.get("dataset"),
         "dataset_epochs": data.get("epochs"),
         "tokenizer": data.get("tokenizer"),
+        "virtual_host": bool(((record.get("spec") or {}).get("device") or {}).get("virtual")),
+        "python_version": (result.get("versions") or {}).get("python"),
+        "torch_version": (result.get("versions") or {}).get("torch"),
         "record_sha256": record["content_sha256"],
     }
 

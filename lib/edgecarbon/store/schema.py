@@ -131,7 +131,27 @@ attempt | VARCHAR | | directory of the attempt that the record is from; NULL for
 dataset | VARCHAR | | data set of the tokens
 dataset_epochs | DOUBLE | 1 | passes over the data set that filled the token blocks
 tokenizer | VARCHAR | | tokenizer of the tokens
+virtual_host | BOOLEAN | | whether the device is a virtual host, whose energy is the host machine's estimate
+python_version | VARCHAR | | Python that trained; NULL for a modelled record
+torch_version | VARCHAR | | torch that trained; NULL for a modelled record
 record_sha256 | VARCHAR | | content hash of record.json
+""",
+)
+
+MISSING_RUNS = define(
+    "missing_runs",
+    "One row a run that was asked for and did not come about; it is in no other table, and in no figure.",
+    "run.parquet (nested), from record.json",
+    """
+run_id | VARCHAR | | run
+workload | VARCHAR | | name of the workload in the config
+device | VARCHAR | | name of the device in the config
+repeat | BIGINT | | which repeat of the workload on the device, from 1
+role | VARCHAR | | cloud or edge
+kind | VARCHAR | | unreachable, unfit, busy, failed, refused, lost or waiting
+reason | VARCHAR | | what happened, in words that may be the device's own
+remedy | VARCHAR | | what to do about it; NULL where nothing is known
+unix_s | DOUBLE | s | when it was given up, since 1970-01-01 UTC
 """,
 )
 
@@ -319,7 +339,7 @@ quantile_975 | DOUBLE | 1 | two-sided 95 % factor
 """,
 )
 
-RUN_TABLES = (RUNS, READINGS, WINDOWS, STEPS, CHANNELS, SAMPLES)
+RUN_TABLES = (RUNS, READINGS, WINDOWS, STEPS, CHANNELS, SAMPLES, MISSING_RUNS)
 SCENARIO_TABLES = (CARBON, VERDICTS, ASSUMPTIONS)
 TABLES = (*RUN_TABLES, *SCENARIO_TABLES, INGESTED, SCHEMA_VERSION, STUDENT_T)
 
@@ -330,9 +350,14 @@ def nested(table: Table) -> pa.DataType:
 
 
 def run_schema() -> pa.Schema:
-    """Schema of run.parquet: one row, with the run's windows and channels, a few rows each, nested in it."""
+    """Schema of run.parquet: one row, with the run's windows and channels, a few rows each, nested in it.
+
+    Of a run that is missing it holds who it is and, nested in `missing`, why; its `record_kind` is then `missing`.
+    """
     schema = RUNS.arrow_schema()
-    return schema.append(pa.field("windows", nested(WINDOWS))).append(pa.field("channels", nested(CHANNELS)))
+    for name, table in (("windows", WINDOWS), ("channels", CHANNELS), ("missing", MISSING_RUNS)):
+        schema = schema.append(pa.field(name, nested(table)))
+    return schema
 
 
 def fingerprint() -> str:
