@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +25,9 @@ class Section(BaseModel):
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
 
+
+LONGEST_SHOWN = 200
+"""Letters of a wrong value that an error shows."""
 
 SectionType = TypeVar("SectionType", bound=Section)
 
@@ -77,7 +80,7 @@ def validate(model: type[SectionType], data: Any, source: str) -> SectionType:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(problem, model, source) for problem in error.errors()]
+        lines = [_explain(problem, model, source, data) for problem in error.errors()]
         raise UserError("\n".join(lines)) from None
 
 
@@ -89,22 +92,48 @@ def nearest(word: str, choices: list[str]) -> str:
     return f"valid names: {', '.join(sorted(choices))}" if choices else "no names are defined"
 
 
-def _explain(problem: Any, model: type[Section], source: str) -> str:
-    location = [str(part) for part in problem["loc"]]
+def _explain(problem: Any, model: type[Section], source: str, data: Any) -> str:
+    place = _without_tags(problem["loc"], data, problem["type"] == "value_error")
+    location = [str(part) for part in place]
     field = ".".join(location) or "(top level)"
     if problem["type"] == "extra_forbidden":
-        valid = _fields_at(model, problem["loc"][:-1])
+        valid = _fields_at(model, place[:-1], data)
         return f"{source}: {field}: no such field; {nearest(location[-1], valid)}"
-    if problem["type"] == "missing":
-        return f"{source}: {field}: required, and not given"
+    if problem["type"] in ("missing", "union_tag_not_found"):
+        wanted = ".".join([*location, str(problem["ctx"]["discriminator"]).strip("'")]) if "ctx" in problem else field
+        return f"{source}: {wanted}: required, and not given"
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        name = str(context["discriminator"]).strip("'")
+        return f"{source}: {field}.{name}: no such {name}; {nearest(context['tag'], tags)} (found {context['tag']!r})"
     message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    shown = "" if isinstance(given, dict) else f" (found {given!r})"
+    given = repr(problem.get("input"))
+    given = given if len(given) <= LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}…"
+    shown = "" if isinstance(problem.get("input"), dict) else f" (found {given})"
     return f"{source}: {field}: {message}{shown}"
 
 
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Field names of the model that `location` leads to, through lists and mappings of models."""
+def _without_tags(location: tuple[Any, ...], data: Any, of_a_section: bool) -> tuple[Any, ...]:
+    """A problem's place less the names of union members, which pydantic puts in and no file has.
+
+    Args:
+        of_a_section: whether the place is a section or a field that is there, and not one that is missing.
+    """
+    place: list[Any] = []
+    for index, part in enumerate(location):
+        if isinstance(data, dict) and part not in data and (of_a_section or index < len(location) - 1):
+            continue
+        place.append(part)
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return tuple(place)
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...], data: Any) -> list[str]:
+    """Field names of the model that `location` leads to, through lists, mappings and unions of models."""
     current: list[type[BaseModel]] = [model]
     for part in location:
         following: list[type[BaseModel]] = []
@@ -113,7 +142,17 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
                 following += models_in(candidate.model_fields[part].annotation)
         # A list index or a mapping key stays at the same models.
         current = following or current
+        data = data[part]
+    tagged = [candidate for candidate in current if isinstance(data, dict) and _is_chosen(candidate, data)]
+    current = tagged or current
     return sorted({name for candidate in current for name in candidate.model_fields})
+
+
+def _is_chosen(model: type[BaseModel], data: dict[str, Any]) -> bool:
+    """Whether every field of `model` that allows given values only is among them in `data`, as a union's tag is."""
+    literals = {name: field for name, field in model.model_fields.items() if get_origin(field.annotation) is Literal}
+    required = {name: field for name, field in literals.items() if field.is_required()}
+    return bool(required) and all(data.get(name) in get_args(field.annotation) for name, field in required.items())
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

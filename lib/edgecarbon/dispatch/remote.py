@@ -59,7 +59,8 @@ class RemoteTransport:
         ended = stream(self.link.words(frame.script), sinks, job.deadline_s + job.wait_s + END_S, self.silence_s)
         closing = frame.split(ended.tail)
         if closing is not None and ended.stopped is None:
-            reason = f"exit code {closing[1]}"
+            said = ended.last_words() if closing[1] else ""
+            reason = f"exit code {closing[1]}" + (f": {said}" if said else "")
         else:
             reason = ended.in_words()
             self.link.reset()
