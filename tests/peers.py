@@ -34,16 +34,28 @@ class Sshd:
     port: int
     folder: Path
 
-    def stop(self) -> None:
-        """As if the machine had lost its power: the daemon and every connection of it at once."""
-        end_tree(self.process.pid)
-        self.process.wait()
+    def connections(self) -> list[psutil.Process]:
+        """The daemon's processes of each connection, without what they run."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [one for one in found if one.name().startswith("sshd")]
+
+    def cut(self) -> None:
+        """Every connection breaks."""
+        for one in self.connections():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+    def freeze(self) -> None:
+        """Every connection falls silent, as when a device leaves the network."""
+        for one in self.connections():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.suspend()
 
 
 @contextlib.contextmanager
 def sshd(folder: Path) -> Iterator[Sshd]:
-    """An sshd on the loopback address, with keys of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """An sshd on the loopback address, with keys and a temporary folder of its own, as another machine would have."""
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
     binary = need("sshd", "openssh-server")
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
@@ -55,6 +67,7 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
         f"AuthorizedKeysFile {folder}/authorized\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
         "UsePAM no\nStrictModes no\nSubsystem sftp internal-sftp\nMaxStartups 100\nMaxSessions 100\n"
+        f"SetEnv TMPDIR={folder}/tmp\n"
     )
     key = (folder / "host.pub").read_text()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")
@@ -111,6 +124,11 @@ class Adbd:
                     process.kill()
         self.socket.unlink(missing_ok=True)
 
+    def daemon(self) -> psutil.Process:
+        """The phone's adbd."""
+        tree = psutil.Process(self.process.pid).children(recursive=True)
+        return next(one for one in tree if "platform-tools/adbd" in " ".join(one.cmdline()))
+
     def start_server(self) -> None:
         """A server in the phone's network, in place of any that a client has started since in the host's."""
         self.kill_server()
@@ -140,7 +158,7 @@ class Adbd:
 def adbd(folder: Path) -> Iterator[Adbd]:
     """A real adbd, which listens on every interface and so gets a network of its own."""
     need("adb", "adb")
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
     wrapper = subprocess.run([ROOT / "tools/adbd"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     port = free_port()
     name = f"localfilesystem:{folder}/adb.sock"
@@ -148,7 +166,7 @@ def adbd(folder: Path) -> Iterator[Adbd]:
     process = subprocess.Popen(
         ["unshare", *([] if os.getuid() == 0 else ["-r"]), "--net", "--fork", "--kill-child",
          "sh", "-c", ADBD_SCRIPT, "adbd", wrapper, folder, name],
-        env={**os.environ, **environment, "ADBD_PORT": str(port)}, stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment, "ADBD_PORT": str(port), "TMPDIR": f"{folder}/tmp"}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     peer = Adbd(environment, f"127.0.0.1:{port}", folder, process)
     try:

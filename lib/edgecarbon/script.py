@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
 from edgecarbon.errors import UserError
+
+WORKFLOW = "EDGECARBON_WORKFLOW"
+"""Environment variable with the process id of the workflow that a script belongs to."""
+LOOK_S = 1.0
 
 
 def run(main: Callable[[argparse.Namespace], None], **arguments: Callable[[str], object]) -> None:
@@ -24,12 +31,31 @@ def run(main: Callable[[argparse.Namespace], None], **arguments: Callable[[str],
         else:
             parser.add_argument(f"--{name}", type=kind, required=True)
     signal.signal(signal.SIGTERM, _stop)
+    _end_with(os.environ.get(WORKFLOW))
     try:
         main(parser.parse_args())
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_with(workflow: str | None) -> None:
+    """Stop when the workflow's process is gone. Killed by SIGKILL it tells nobody, and a shell stands in between."""
+
+    def watch(pid: int) -> None:
+        while True:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except PermissionError:
+                pass
+            time.sleep(LOOK_S)
+
+    if workflow:
+        threading.Thread(target=watch, args=[int(workflow)], daemon=True).start()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

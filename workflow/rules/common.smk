@@ -78,7 +78,9 @@ if workflow.is_main_process:
     housekeeping.set_aside_damaged(RECORDS)
     if PROJECT.experiment.retry_missing:
         housekeeping.forget_missing(RECORDS)
-    os.environ.update(EDGECARBON_START=str(time.time()))
+    os.environ.update(
+        EDGECARBON_START=str(time.time()), EDGECARBON_WORKFLOW=str(os.getpid())
+    )
 
 for device in PROJECT.devices:
     limit_to_one_job(device)

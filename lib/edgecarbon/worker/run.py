@@ -14,6 +14,7 @@ from edgecarbon.meters import Recorder, open_meters
 
 from .accelerator import Accelerator, choose_precision, select
 from .attention import unpadded_causal_attention
+from .awake import awake
 from .errors import WorkerError
 from .facts import device_facts, versions
 from .flops import PeakRate, find_peak, flops_per_step
@@ -42,7 +43,8 @@ def train(spec: Spec, outcome: Outcome, progress: Progress) -> None:
     peak = find_peak(accelerator, precision, spec.device.peak)
     if peak is None:
         progress.note(f"no peak FLOP/s is known for {accelerator.name()} at {precision}: MFU is left out")
-    with unpadded_causal_attention():
+    with awake() as held, unpadded_causal_attention():
+        outcome.device_facts["awake"] = held
         engine = Engine(loaded, spec.training, accelerator, precision, progress.note)
         accelerator.synchronize()
         with recorder:
@@ -70,8 +72,13 @@ def _prepare_device(spec: Spec) -> Accelerator:
 
 def _open_recorder(spec: Spec, accelerator: Accelerator, outcome: Outcome) -> Recorder:
     measurement = spec.measurement
+    assert outcome.device_facts is not None
+    # Which meters there were none of, and why: beside a figure, an absence is a finding too.
+    absent: dict[str, str] = outcome.device_facts.setdefault("meters_absent", {})
     try:
-        meters = open_meters(measurement.meters, measurement.estimate, cuda_devices=accelerator.uuids())
+        meters = open_meters(
+            measurement.meters, measurement.estimate, on_absent=absent.__setitem__, cuda_devices=accelerator.uuids()
+        )
     except ValueError as error:
         raise WorkerError("bad_spec", f"spec: measurement.meters: {error}") from error
     outcome.recorder = Recorder(
