@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecarbon.config.base import nearest, read_yaml, validate
-from edgecarbon.config.devices import Device, DevicesFile
+from edgecarbon.config.devices import Device, DevicesFile, RemoteDevice
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.inputs import Inputs, ReferenceDevice, load_inputs
 from edgecarbon.config.scenario import load_scenario
@@ -72,6 +72,14 @@ class Project:
                 workload: {device: self.run_settings(workload, device) for device in self.devices}
                 for workload in self.experiment.workloads
             },
+        }
+
+    def virtual_hosts(self) -> dict[str, dict[str, Any]]:
+        """What the stand of virtual hosts must know of each of them."""
+        return {
+            name: {"transport": device.transport, **device.virtual.model_dump()}
+            for name, device in self.fleet.items()
+            if isinstance(device, RemoteDevice) and device.virtual
         }
 
     def data_settings(self, workload: str) -> dict[str, Any]:

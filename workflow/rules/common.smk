@@ -86,8 +86,35 @@ for device in PROJECT.devices:
     limit_to_one_job(device)
 
 
+def start_virtual_hosts():
+    """The virtual hosts of the fleet. Whatever ends this process ends them."""
+    from edgecarbon.dispatch import FLEET
+    from edgecarbon.fleet import virtual
+
+    try:
+        return virtual.start(PROJECT.virtual_hosts(), FLEET)
+    except UserError as error:
+        print(f"{error}\nNothing was run.", file=sys.stderr)
+        sys.exit(1)
+
+
+stand = []
+
+
+onstart:
+    if PROJECT.virtual_hosts():
+        stand.append(start_virtual_hosts())
+
+
 onsuccess:
+    for hosts in stand:
+        hosts.stop()
     housekeeping.tell_missing(RECORDS)
+
+
+onerror:
+    for hosts in stand:
+        hosts.stop()
 
 
 wildcard_constraints:

@@ -10,13 +10,13 @@ from typing import Any
 
 from edgecarbon.dispatch.base import Job, Outcome, Transport
 from edgecarbon.dispatch.lock import device_lock
+from edgecarbon.errors import DeviceTrouble
 
 __all__ = ["FLEET", "Job", "Outcome", "Transport", "device_lock", "open_transport"]
 
 FLEET = Path(".fleet")
 """Where the stand of virtual hosts tells how they are reached, while it runs."""
 BUNDLES = Path("results/bundles")
-_VIRTUAL_DIRECTORY = "/tmp/edgecarbon"  # each virtual host has a /tmp of its own
 
 
 def open_transport(name: str, device: Mapping[str, Any]) -> Transport:
@@ -40,7 +40,7 @@ def open_transport(name: str, device: Mapping[str, Any]) -> Transport:
             link, directory = _ssh(name, device) if device["transport"] == "ssh" else _adb(name, device)
             return RemoteTransport(
                 link,
-                directory=_VIRTUAL_DIRECTORY if virtual else device["directory"] or directory,
+                directory=str(FLEET.absolute() / name) if virtual else device["directory"] or directory,
                 python=device["python"] or (sys.executable if virtual else None),
                 command=device["command"],
                 silence_s=limits["silence_s"],
@@ -62,8 +62,15 @@ def _adb(name: str, device: Mapping[str, Any]) -> tuple[Any, str]:
     from edgecarbon.dispatch.adb import AdbLink
 
     if device["virtual"] is not None:
-        stand = json.loads((FLEET / "adb.json").read_text(encoding="utf-8"))
+        stand = _stand(name)
         return AdbLink(stand["serials"][name], termux=False, environment=stand["environment"]), ""
     if device["shell"] == "plain":
         return AdbLink(device["serial"], termux=False), "/data/local/tmp/edgecarbon"
     return AdbLink(device["serial"], termux=True), "~/.cache/edgecarbon"
+
+
+def _stand(name: str) -> Any:
+    try:
+        return json.loads((FLEET / "adb.json").read_text(encoding="utf-8"))
+    except OSError:
+        raise DeviceTrouble("unreachable", f"{name}: the virtual hosts do not run.") from None

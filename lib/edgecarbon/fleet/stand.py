@@ -109,7 +109,7 @@ def _make(order: dict[str, Any], folder: Path) -> list[Host]:
         (folder / host.name / "tmp").mkdir(parents=True)
         _daemon(host, folder, order["adbd"])
     for host in hosts:
-        _wait(lambda host=host: _listens(host), f"{host.name}'s daemon")  # type: ignore[misc]
+        _wait(lambda host=host: _listens(host), f"{host.name}'s daemon")
     _forward([host for host in hosts if host.wishes["transport"] == "ssh"], folder)
     _adb([host for host in hosts if host.wishes["transport"] == "adb"], folder, order["folder"])
     (folder / "hosts.json").write_text(json.dumps({host.name: host.address for host in hosts}, indent=1))

@@ -66,7 +66,8 @@ def start(hosts: Mapping[str, Mapping[str, Any]], folder: Path, project: Path = 
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PATH": _SYSTEM_PATH, "EDGECARBON_UID": str(os.getuid()), "EDGECARBON_GID": str(os.getgid())},
     )  # fmt: skip
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     timer = threading.Timer(START_S, process.kill)
     timer.start()
     try:
