@@ -60,8 +60,10 @@ def write_job(folder: Path, **changes) -> Path:
     return path
 
 
-def run_payload(python: str, spec: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run the payload beside its spec, out of reach of this project."""
+def run_payload(
+    python: str, spec: Path, *arguments: str, timeout: float = 120, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the payload beside its spec, out of reach of this project, on a machine that is its own."""
     folder = spec.parent
     command = [
         python,
@@ -76,7 +78,13 @@ def run_payload(python: str, spec: Path, *arguments: str, timeout: float = 120) 
     return subprocess.run(
         command,
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "HF_HUB_OFFLINE": "1"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "HF_HUB_OFFLINE": "1",
+            **(environment or {}),
+        },
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -1,5 +1,6 @@
 """The payload as a process: what it writes, what it refuses, and how it ends."""
 
+import ast
 import itertools
 import json
 import os
@@ -11,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from edgecarbon.payload import build_payload
+from edgecarbon.payload import _MAIN, build_payload
 from payload_job import result_of, run_payload, write_job
 
 
@@ -118,11 +119,13 @@ def test_bad_spec_is_one_clear_line(tmp_path, case):
     assert word in result["error"]["message"]
 
 
-def start_guarded(spec):
+def start_guarded(spec, *arguments):
+    """The payload as a transport starts it, on a machine that is its own."""
     command = [sys.executable, str(spec.parent / "payload.pyz"), "run", "--spec", str(spec)]
     return subprocess.Popen(
-        [*command, "--out", str(spec.parent / "out"), "--guard"],
+        [*command, "--out", str(spec.parent / "out"), "--guard", *arguments],
         cwd=spec.parent,
+        env={**os.environ, "TMPDIR": str(spec.parent)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -188,3 +191,55 @@ def test_deadline_ends_the_run(tmp_path):
     process.wait(30)
     assert group_gone(process.pid)
     assert result_of(spec)["error"]["kind"] == "deadline"
+
+
+def test_a_host_that_falls_silent_ends_the_run_and_one_that_speaks_is_answered(tmp_path):
+    spec = write_job(tmp_path, measurement={"idle_before_s": 60.0})
+    process = start_guarded(spec, "--silence", "3")
+    for _ in range(3):
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["event"] in ("alive", "phase")
+        time.sleep(1.5)
+    assert process.poll() is None, "three words in 4.5 s are no silence of 3 s"
+    process.stdout.read()
+    assert process.wait(30) != 0
+    error = result_of(spec)["error"]
+    assert error == {"kind": "interrupted", "message": "nothing was heard from the host for 3 s: the link is gone"}
+
+
+def test_a_second_run_on_the_machine_waits_and_is_then_refused(tmp_path):
+    first = write_job(tmp_path / "first", measurement={"idle_before_s": 60.0})
+    second = write_job(tmp_path / "second")
+    holder = start_guarded(first)
+    until(holder, "idle_before")
+    environment = {"TMPDIR": str(tmp_path / "first")}
+    ended = run_payload(sys.executable, second, "--lock-wait", "0.5", environment=environment)
+    assert ended.returncode == 1
+    assert "waiting for the device, held by process" in ended.stdout
+    assert result_of(second)["error"]["kind"] == "busy"
+    holder.stdin.close()
+    holder.wait(30)
+    assert run_payload(sys.executable, second, environment=environment).returncode == 0
+
+
+def test_probe_tells_the_time_for_each_line(tmp_path):
+    write_job(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "payload.pyz"), "probe", "--clock"], input="\n\n", capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    facts, *times = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert facts["schema"] == "edgecarbon.probe/1"
+    assert len(times) == 2
+    assert all(abs(one["unix_s"] - time.time()) < 60 for one in times)
+
+
+def test_an_old_python_is_told_in_words(tmp_path):
+    """The payload's first lines must run on any Python 3, and so hold no syntax that an old one does not know."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.version_info = (3, 8, 1)\n{_MAIN}"], capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert "edgecarbon needs Python 3.11 or later; this is 3.8" in ended.stderr
+    ast.parse(_MAIN, feature_version=(3, 4))
