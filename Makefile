@@ -24,6 +24,9 @@ setup: $(READY)
 # Lint, types, import contracts, then every test.
 test: $(TEST_READY)
 	@tools/need chromium chromium-browser google-chrome -- chromium
+	@tools/need sshd /usr/sbin/sshd -- openssh-server
+	@tools/need adb -- adb
+	@tools/need ip /usr/sbin/ip -- iproute2
 	PATH="$(BIN):$$PATH" tools/check
 	PATH="$(BIN):$$PATH" pytest $(PYTEST)
 

@@ -243,3 +243,16 @@ def test_an_old_python_is_told_in_words(tmp_path):
     assert ended.returncode == 2
     assert "edgecarbon needs Python 3.11 or later; this is 3.8" in ended.stderr
     ast.parse(_MAIN, feature_version=(3, 4))
+
+
+def test_without_torch_the_probe_runs_and_a_run_says_what_to_install(tmp_path):
+    spec = write_job(tmp_path)
+    bare = [sys.executable, "-S", str(tmp_path / "payload.pyz")]  # no site packages
+    ended = subprocess.run([*bare, "probe"], capture_output=True, text=True, check=True, timeout=60)
+    facts = json.loads(ended.stdout)
+    assert facts["torch"] is None
+    assert [problem["what"].split()[0] for problem in facts["problems"]] == ["torch", "transformers"]
+    words = [*bare, "run", "--spec", str(spec), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert ended.returncode == 2
+    assert "pip install torch transformers" in result_of(spec)["error"]["message"]

@@ -199,3 +199,61 @@ def test_probe_and_setup_speak_of_every_device(three):
     lines = finished.stdout.splitlines()
     assert any(line.startswith("phone") and " adb " in line and " yes " in line for line in lines)
     assert any("away: nobody: " in line and "adb devices" in line for line in lines)
+
+
+def test_a_bundle_travels_there_and_back(fresh, tmp_path):
+    """A machine that cannot be reached: plain python runs the bundle there, and the result is put into the inbox."""
+    fresh.devices = {"cluster": {"transport": "bundle", "meters": ["estimate"], "carbon": {**CARBON, "role": "cloud"}}}
+    use(fresh, ["cluster"])
+    first = fresh.run()
+    assert first.returncode == 0, first.output
+    assert rows(fresh, "SELECT kind, count(*) FROM missing_runs GROUP BY ALL") == [("waiting", 2)]
+    bundles = sorted((fresh.path / "results/bundles/cluster").glob("*.zip"))
+    assert len(bundles) == 2
+    assert f"run `python3 {bundles[0].name}` there" in first.output
+    # A second start asks for the same bundles again, and makes no others.
+    fresh.run()
+    assert sorted((fresh.path / "results/bundles/cluster").glob("*.zip")) == bundles
+
+    there = tmp_path / "cluster node"
+    there.mkdir()
+    for bundle in bundles:
+        (there / bundle.name).write_bytes(bundle.read_bytes())
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(there), "TMPDIR": str(there)}
+        subprocess.run(
+            [sys.executable, bundle.name], cwd=there, env=environment, check=True, capture_output=True, timeout=120
+        )
+    inbox = fresh.path / "inbox"
+    inbox.mkdir()
+    (inbox / "something else.zip").write_bytes(b"no zip at all")
+    for result in there.glob("*.result.zip"):
+        (inbox / result.name).write_bytes(result.read_bytes())
+    last = fresh.run()
+    assert last.returncode == 0, last.output
+    assert rows(fresh, "SELECT device, count(*) FROM runs WHERE record_kind = 'measured' GROUP BY ALL") == [
+        ("cluster", 2)
+    ]
+    assert rows(fresh, "SELECT * FROM missing_runs") == []
+    assert list((fresh.path / "results/bundles/cluster").glob("*.zip")) == []
+    assert fresh.run_well() == {}
+
+
+@pytest.mark.timeout(1200)
+def test_set_up_from_nothing_and_then_measure(three, tmp_path):
+    """A device that has a bare python: `setup_device_NAME` installs what is needed, from wheels that the host sends."""
+    laptop = {key: value for key, value in three.devices["laptop"].items() if key != "python"}
+    # What the device's own index is does not matter here: the host fetches and sends.
+    laptop |= {"python": None, "setup": {"source": "host"}}
+    three.devices = {"laptop": laptop}
+    use(three, ["laptop"])
+    three.write_config(lambda config: config.update(repeats=1))
+    before = three.run("probe")
+    assert "torch cannot be imported" in before.output
+    assert "snakemake --cores 1 setup_device_laptop" in before.output
+    done = three.run("setup_device_laptop")
+    assert done.returncode == 0, done.output
+    assert "laptop: ready: torch 2." in done.output
+    assert three.run_well()["measure"] == 1
+    assert rows(three, "SELECT count(*) FROM runs WHERE device = 'laptop'") == [(1,)]
+    (python,) = {path.resolve() for path in (tmp_path / "devices/laptop/venv/bin").glob("python3")}
+    assert python.exists()

@@ -71,7 +71,8 @@ def _ask_payload(words: list[str] | None, report: dict[str, Any]) -> None:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        report["missing"].append({"what": f"the worker does not run there: {ended.in_words()}", "remedy": None})
+        remedy = None if report["transport"] == "local" else f"snakemake --cores 1 setup_device_{report['device']}"
+        report["missing"].append({"what": f"the worker does not run there: {ended.in_words()}", "remedy": remedy})
         return
     report["found"] = found
     report["clock"] = clock = clock_offset(exchanges)

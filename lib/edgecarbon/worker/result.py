@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecarbon.meters import Recorder
 
 from .files import write_json, write_json_lines
-from .steps import StepLog
+
+if TYPE_CHECKING:
+    from .steps import StepLog  # imports torch, and a device without torch must still be told so
 
 SCHEMA = "edgecarbon.result/1"
 
