@@ -54,9 +54,9 @@ def device_resources():
     }
 
 
-def limit_to_one_job(device):
-    """Let one job at a time use a device, under whatever --cores. Snakemake has no documented call for this."""
-    workflow.register_resource(f"device_{device}", 1)
+def limit(resource, amount):
+    """Let jobs take no more of a resource than that, under whatever --cores. Snakemake has no documented call for this."""
+    workflow.register_resource(resource, amount)
 
 
 INPUTS = sorted(
@@ -82,8 +82,11 @@ if workflow.is_main_process:
         EDGECARBON_START=str(time.time()), EDGECARBON_WORKFLOW=str(os.getpid())
     )
 
+# One job at a time uses a device; and none that waits for another machine runs beside one that measures this machine.
+ALL_OF_IT = 1000
+limit("this_machine", ALL_OF_IT)
 for device in PROJECT.devices:
-    limit_to_one_job(device)
+    limit(f"device_{device}", 1)
 
 
 def start_virtual_hosts():

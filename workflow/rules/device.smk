@@ -16,10 +16,14 @@ rule measure:
     localrule: True
     conda:
         "../envs/edgecarbon.yaml"
-    # A job that measures this machine takes all of its cores, so that nothing else disturbs the figure.
-    threads: lambda wildcards: workflow.cores if on_this_machine(wildcards.device) else 1
+    # A job that measures this machine takes all of it, so that nothing disturbs the figure. One that measures another
+    # machine only waits here, and takes no core from anybody.
+    threads: lambda wildcards: workflow.cores if on_this_machine(wildcards.device) else 0
     resources:
         **device_resources(),
+        this_machine=lambda wildcards: (
+            ALL_OF_IT if on_this_machine(wildcards.device) else 1
+        ),
     params:
         settings=lambda wildcards: plan.fingerprint(
             PROJECT.run_settings(wildcards.workload, wildcards.device)

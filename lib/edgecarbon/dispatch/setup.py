@@ -71,7 +71,7 @@ class _Setup:
         self._make_environment()
         self._install(about)
         said = self.transport.ask(f"{self.python} -c 'import torch, transformers; print(torch.__version__)'", 300)
-        self.tell(f"{self.name}: ready: torch {said.strip()} in {self.transport.folder}/venv")
+        self.tell(f"{self.name}: ready: torch {said.strip()} in {self.transport.directory}/venv")
 
     def _about_python(self) -> dict[str, Any]:
         said = self.transport.ask(f"{self.base} -c {quoting.word(_ABOUT)}")

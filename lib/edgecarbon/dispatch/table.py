@@ -54,7 +54,7 @@ def _hottest(report: Report) -> str | None:
 
 
 def _clock(report: Report) -> str:
-    return f"{report['clock']['offset_s'] * 1e3:+.0f} ± {report['clock']['uncertainty_s'] * 1e3:.0f} ms"
+    return f"{report['clock']['offset_s'] * 1e3:+.1f} ± {report['clock']['uncertainty_s'] * 1e3:.1f} ms"
 
 
 COLUMNS: dict[str, Callable[[Report], Any]] = {
