@@ -13,6 +13,7 @@ BENCHMARKS = {
     "training": "the training loop against Hugging Face's Trainer",
     "recorder": "the energy recorder against none, codecarbon and Zeus",
     "dry_run": "a start of the workflow with nothing to do against a bare one of as many rules",
+    "dispatch": "sixteen devices dispatched at once against sixteen bare ssh commands",
     "store": "the DuckDB file and the carbon tables against pandas",
 }
 

@@ -52,7 +52,7 @@ class AdbLink:
     def trouble(self, ended: Ended) -> DeviceTrouble:
         said = ended.stopped or ended.last_words() or f"adb ended with exit code {ended.returncode}, and said nothing"
         remedy = next((text for sign, text in _REMEDIES.items() if sign in said.lower()), "Try `adb devices`.")
-        return DeviceTrouble("unreachable", f"{self.serial}: {said.rstrip(".")}.", remedy)
+        return DeviceTrouble("unreachable", f"{self.serial}: {said.rstrip('.')}.", remedy)
 
     def reset(self) -> None:
         """A device in the network is connected anew; one on USB comes back by itself."""

@@ -59,7 +59,7 @@ class SshLink:
         said = ended.stopped or ended.last_words() or f"ssh ended with exit code {ended.returncode}, and said nothing"
         command = " ".join(["ssh", *self._choice, self.host])
         remedy = next((text for sign, text in _REMEDIES.items() if sign in said.lower()), "Try `{command}` by hand.")
-        return DeviceTrouble("unreachable", f"{self.host}: {said.rstrip(".")}.", remedy.format(command=command))
+        return DeviceTrouble("unreachable", f"{self.host}: {said.rstrip('.')}.", remedy.format(command=command))
 
     def reset(self) -> None:
         if self._sharing():
