@@ -7,7 +7,6 @@ itself; put into the inbox, that is taken up at the next start.
 from __future__ import annotations
 
 import zipfile
-from importlib.resources import files
 from pathlib import Path
 
 from edgecarbon.dispatch.base import RESULT_FILES, Job, Outcome
@@ -40,7 +39,7 @@ class BundleTransport:
         bundle.parent.mkdir(parents=True, exist_ok=True)
         partial = bundle.with_suffix(".partial")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            main = files("edgecarbon.dispatch").joinpath("bundle_main.py").read_text(encoding="utf-8")
+            main = Path(__file__).with_name("bundle_main.py").read_text(encoding="utf-8")
             archive.writestr("__main__.py", main)
             archive.writestr("key", job.key)
             for name, source in {"payload.pyz": job.payload, "spec.json": job.out / "spec.json", **job.inputs}.items():

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Protocol
 
 from edgecarbon.dispatch import quoting
@@ -83,7 +83,7 @@ def script(folder: str, sysfs: str = "/sys") -> str:
         folder: where this project's files are kept there, absolute or under `~/`.
         sysfs: where its /sys is.
     """
-    text = files("edgecarbon.dispatch").joinpath("facts.sh").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("facts.sh").read_text(encoding="utf-8")
     return f"folder={quoting.path(folder)} sysfs={quoting.word(sysfs)}\n{text}"
 
 

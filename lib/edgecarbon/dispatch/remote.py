@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from importlib.resources import files
 from pathlib import Path
 
 from edgecarbon.dispatch import quoting
@@ -211,5 +210,5 @@ class RemoteTransport:
 
 def under_guard(command: list[str], deadline_s: float, silence_s: float) -> str:
     """Shell text that runs a command under a guard of plain shell, in the present folder."""
-    guard = files("edgecarbon.dispatch").joinpath("guard.sh").read_text(encoding="utf-8")
+    guard = Path(__file__).with_name("guard.sh").read_text(encoding="utf-8")
     return f"deadline={deadline_s:.0f} silence={silence_s:.0f}; set -- {' '.join(map(quoting.word, command))}\n{guard}"
