@@ -6,7 +6,6 @@ import subprocess
 import time
 
 import pytest
-from conftest import SILENCE_S
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from edgecarbon.dispatch import base, process, quoting
 from edgecarbon.dispatch.base import RESULT_FILES
 from edgecarbon.dispatch.shell import ask
 from edgecarbon.errors import DeviceTrouble
+from remote_bench import SILENCE_S
 
 WORKS = """
 import json, os, sys
@@ -146,8 +146,8 @@ def test_own_trainer_ends_at_its_deadline_with_its_children(bench):
 HOST = """
 import sys
 from pathlib import Path
-sys.path[:0] = [{tests!r}, {integration!r}]
-from conftest import Bench
+sys.path.insert(0, {tests!r})
+from remote_bench import Bench
 from edgecarbon.dispatch.adb import AdbLink
 from edgecarbon.dispatch.ssh import SshLink
 link = {link}
@@ -176,7 +176,7 @@ def test_job_ends_when_its_host_is_killed(bench, trainer):
     )  # fmt: skip
     own = ["sh", "-c", "sleep 987654 & echo '{\"pid\": '$!'}'; wait"] if trainer == "own" else None
     code = HOST.format(
-        tests=os.path.dirname(here), integration=here, link=link, folder=str(bench.folder), host=str(bench.host), code=SLEEPS,
+        tests=os.path.dirname(here), link=link, folder=str(bench.folder), host=str(bench.host), code=SLEEPS,
         command=own,
     )  # fmt: skip
     host = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -10,24 +10,10 @@ import duckdb
 import pytest
 import yaml
 
-import peers
-
 # Here all devices are one machine, and take turns on it.
 LIMITS = {"wait_s": 60.0, "silence_s": 6.0}
 AT_ONCE = {**LIMITS, "wait_s": 0.0}
 CARBON = {"role": "edge", "embodied": "generic-computer"}
-
-
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory):
-    with peers.sshd(tmp_path_factory.mktemp("sshd")) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="session")
-def adbd(tmp_path_factory):
-    with peers.adbd(tmp_path_factory.mktemp("adbd")) as peer:
-        yield peer
 
 
 def fleet(sshd, adbd, home):

@@ -19,8 +19,6 @@ import yaml
 from test_devices import fleet
 from test_interrupted import kill_everything
 
-import peers
-
 ROUNDS = int(os.environ.get("EDGECARBON_ROUNDS", "1"))
 ENDINGS = [
     "ctrl-c",
@@ -34,18 +32,6 @@ ENDINGS = [
 ]
 LONGEST_S = 11.0
 """A whole start takes about so long; the ending comes somewhere inside it."""
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory):
-    with peers.sshd(tmp_path_factory.mktemp("sshd")) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def adbd(tmp_path_factory):
-    with peers.adbd(tmp_path_factory.mktemp("adbd")) as peer:
-        yield peer
 
 
 def left_running(folder):
