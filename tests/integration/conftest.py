@@ -16,5 +16,5 @@ def bench(request, tmp_path):
         link = SshLink("peer", str(request.getfixturevalue("sshd").config), SILENCE_S)
     else:
         peer = request.getfixturevalue("adbd")
-        link = AdbLink(peer.serial, termux=False, environment=peer.environment)
+        link = AdbLink(peer.serial, False, peer.environment, str(peer.folder / "tmp"))
     return Bench(link, tmp_path / "on 'the' $(device)\n\"x\"", tmp_path / "host")

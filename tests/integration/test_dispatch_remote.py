@@ -1,8 +1,11 @@
 """Both transports to another machine, against a real sshd and a real adbd: staging, running, fetching, clearing up."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -10,11 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgecarbon.dispatch import base, process, quoting
+from edgecarbon.dispatch.adb import AdbLink
 from edgecarbon.dispatch.base import RESULT_FILES
+from edgecarbon.dispatch.remote import BUSY, under_guard
 from edgecarbon.dispatch.shell import ask
+from edgecarbon.dispatch.ssh import SshLink
 from edgecarbon.errors import DeviceTrouble
 from remote_bench import SILENCE_S
 
+TEXTS = st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=60)
 WORKS = """
 import json, os, sys
 print(json.dumps({"event": "note", "message": "hello", "arguments": sys.argv}), flush=True)
@@ -143,6 +150,76 @@ def test_own_trainer_ends_at_its_deadline_with_its_children(bench):
     assert wait_gone(pid)
 
 
+HOLDS = """
+import fcntl, os, sys, tempfile, time
+file = open(tempfile.gettempdir() + "/edgecarbon-device.lock", "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_own_trainer_takes_the_lock_that_the_worker_takes(bench):
+    holder = subprocess.Popen(
+        bench.link.words(f"exec {sys.executable} -c {quoting.word(HOLDS)}"), stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"held\n"
+    pids = subprocess.run(["pgrep", "-f", "time.sleep.600"], capture_output=True, text=True).stdout.split()
+    with pytest.raises(
+        DeviceTrouble, match=r"used by another: .*edgecarbon-device\.lock is held; waited 1 s"
+    ) as trouble:
+        bench.transport(command=["true"]).run(bench.job())
+    assert trouble.value.kind == "busy"
+    assert left_on_device(bench) == []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), 9)
+    holder.wait()
+    assert bench.transport(command=["true"]).run(bench.job()).reason == "exit code 0"
+
+
+def test_lock_without_the_flock_tool_is_a_folder_and_a_dead_holders_is_taken_over(bench, tmp_path):
+    """As on macOS: the same shell text, on a path where the tool is not."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "cat", "mkdir", "rm", "sleep", "setsid", "true"):
+        (tools / name).symlink_to(shutil.which(name))
+
+    def run(patience):
+        text = f"export PATH={tools} TMPDIR={tmp_path}; {under_guard(['true'], 30, 30, patience)}"
+        with subprocess.Popen(["sh", "-c", text], cwd=tmp_path, stdin=subprocess.PIPE) as guarded:  # the host is there
+            return guarded.wait(30)
+
+    lock = tmp_path / "edgecarbon-device.lock.d"
+    assert run(0) == 0
+    assert not lock.exists()
+    lock.mkdir()
+    (lock / "holder").write_text(str(os.getpid()))
+    assert run(1) == BUSY
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (lock / "holder").write_text(str(dead.pid))
+    assert run(0) == 0
+    assert not lock.exists()
+
+
+@given(text=TEXTS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_termux_gets_the_script_through_run_as_unchanged(tmp_path, text):
+    """A stand-in for `run-as`, which runs its words as the app would; the quoting is the real one, in two layers."""
+    home = tmp_path / "termux"
+    if not home.exists():
+        (home / "usr/bin").mkdir(parents=True)
+        (home / "usr/bin/sh").symlink_to("/bin/sh")
+        (tmp_path / "run-as").write_text('#!/bin/sh\n[ "$1" = com.termux ] || exit 9\nshift\nexec "$@"\n')
+        (tmp_path / "run-as").chmod(0o755)
+    script = AdbLink("phone", termux=True).words(f"printf '%s|%s' \"$PREFIX\" {quoting.word(text)}")[-1]
+    script = script.replace("/data/data/com.termux/files", str(home)).replace(" LD_PRELOAD=", " NOT_HERE=")
+    path = f"{tmp_path}:/usr/bin:/bin"
+    ended = subprocess.run(["sh", "-c", script], env={"PATH": path}, capture_output=True, check=True)
+    assert ended.stdout.decode() == f"{home}/usr|{text}"
+
+
 HOST = """
 import sys
 from pathlib import Path
@@ -167,12 +244,11 @@ sys.stdin.read()
 @pytest.mark.parametrize("trainer", ["worker", "own"])
 def test_job_ends_when_its_host_is_killed(bench, trainer):
     """Also where nobody is left on the host to end it: the pipe's end is what ends it."""
-    import sys
-
     here = os.path.dirname(__file__)
     link = (
         f"SshLink('peer', {bench.link._choice[1]!r}, 6.0)" if hasattr(bench.link, "host")
-        else f"AdbLink({bench.link.serial!r}, False, {dict(word.split('=', 1) for word in bench.link._prefix[1:])!r})"
+        else f"AdbLink({bench.link.serial!r}, False, {dict(word.split('=', 1) for word in bench.link._prefix[1:])!r}, "
+        f"{bench.link._temporary!r})"
     )  # fmt: skip
     own = ["sh", "-c", "sleep 987654 & echo '{\"pid\": '$!'}'; wait"] if trainer == "own" else None
     code = HOST.format(
@@ -233,9 +309,6 @@ def test_result_of_a_job_whose_host_was_gone_is_recovered(bench):
 
 
 def test_device_that_is_not_there_is_told_with_the_way_out(tmp_path, sshd, adbd):
-    from edgecarbon.dispatch.adb import AdbLink
-    from edgecarbon.dispatch.ssh import SshLink
-
     config = tmp_path / "config"
     config.write_text(sshd.config.read_text().replace(f"Port {sshd.port}", "Port 1"))
     with pytest.raises(DeviceTrouble, match="refused") as trouble:
@@ -247,8 +320,6 @@ def test_device_that_is_not_there_is_told_with_the_way_out(tmp_path, sshd, adbd)
 
 
 def test_unknown_host_key_is_refused_whatever_the_configuration_says(tmp_path, sshd):
-    from edgecarbon.dispatch.ssh import SshLink
-
     config = tmp_path / "config"
     (tmp_path / "known").touch()
     text = sshd.config.read_text().replace(str(sshd.folder / "known_hosts"), str(tmp_path / "known"))
@@ -312,7 +383,7 @@ def test_answers_that_never_end_are_cut(bench, monkeypatch):
         ask(bench.link, "sleep 100", timeout_s=1.0)
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=60))
+@given(TEXTS)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_becomes_code(bench, text):
     """Names and paths with blanks, quotes, `$(...)`, newlines: what the device's shell sees is the text itself."""

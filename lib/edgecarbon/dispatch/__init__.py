@@ -63,7 +63,8 @@ def _adb(name: str, device: Mapping[str, Any]) -> tuple[Any, str]:
 
     if device["virtual"] is not None:
         stand = _stand(name)
-        return AdbLink(stand["serials"][name], termux=False, environment=stand["environment"]), ""
+        temporary = str(FLEET.absolute() / name / "tmp")
+        return AdbLink(stand["serials"][name], False, stand["environment"], temporary), ""
     if device["shell"] == "plain":
         return AdbLink(device["serial"], termux=False), "/data/local/tmp/edgecarbon"
     return AdbLink(device["serial"], termux=True), "~/.cache/edgecarbon"

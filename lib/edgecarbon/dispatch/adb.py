@@ -33,10 +33,14 @@ class AdbLink:
     Args:
         serial: as `adb devices` shows it.
         termux: run inside the Termux app rather than as adb's own user.
+        environment: of the adb command on this host.
+        temporary: a temporary folder there, in place of the one that adbd names, for a host that is not a phone.
     """
 
-    def __init__(self, serial: str, termux: bool, environment: dict[str, str] | None = None) -> None:
-        self.serial, self.termux = serial, termux
+    def __init__(
+        self, serial: str, termux: bool, environment: dict[str, str] | None = None, temporary: str | None = None
+    ) -> None:
+        self.serial, self.termux, self._temporary = serial, termux, temporary
         self._prefix = ["env", *(f"{key}={value}" for key, value in (environment or {}).items())] if environment else []
 
     def name(self) -> str:
@@ -46,6 +50,8 @@ class AdbLink:
         if self.termux:
             inner = f"exec env {_TERMUX_ENVIRONMENT} {TERMUX}/usr/bin/sh -c {quoting.word(script)}"
             script = f"exec run-as com.termux sh -c {quoting.word(inner)}"
+        elif self._temporary:
+            script = f"export TMPDIR={quoting.word(self._temporary)}; {script}"
         # -T: no terminal, so that bytes pass unchanged. One word, because adb joins its words with blanks.
         return [*self._prefix, "adb", "-s", self.serial, "shell", "-T", script]
 

@@ -21,6 +21,8 @@ from edgecarbon.errors import DeviceTrouble
 
 KEEP_DAYS = 30
 RETRY_S = 2.0
+BUSY = 75
+"""Exit code of the shell guard when another's run on the device was waited for too long."""
 GRACE_S = 15.0
 """How long a job may take to end on the device once it knows that its host is gone."""
 
@@ -69,6 +71,8 @@ class RemoteTransport:
             if trouble.kind == "refused":
                 raise
             return Outcome(f"{reason}; {trouble}", lost=True)
+        if self.command and closing and closing[1] == BUSY:
+            raise DeviceTrouble("busy", f"{reason}.")
         return Outcome(reason, lost=closing is None and ended.stopped is None)
 
     def recover(self, job: Job) -> None:
@@ -87,7 +91,7 @@ class RemoteTransport:
         folder = f"{self.folder}/attempts/{secrets.token_hex(8)}"
         frame = Framed(
             f"umask 077; mkdir -p {folder} && cd {folder} || exit 1; "
-            + under_guard(command, deadline_s, self.silence_s)
+            + under_guard(command, deadline_s, self.silence_s, self.wait_s)
         )
         ended = stream(self.link.words(frame.script), sinks, deadline_s + END_S, self.silence_s)
         self.ask(f"rm -rf {folder}")
@@ -140,7 +144,7 @@ class RemoteTransport:
                 f" --silence {self.silence_s:g} --lock-wait {job.wait_s:g}"
             )
         words = [text.replace("{spec}", "spec.json").replace("{out}", ".") for text in self.command]
-        return begin + under_guard(words, job.deadline_s, self.silence_s)
+        return begin + under_guard(words, job.deadline_s, self.silence_s, job.wait_s)
 
     def _fetch(self, job: Job, wait_s: float) -> bool:
         """Bring back what the job wrote, trying again while the link is broken, and then clear up there.
@@ -208,7 +212,8 @@ class RemoteTransport:
         return said, code
 
 
-def under_guard(command: list[str], deadline_s: float, silence_s: float) -> str:
+def under_guard(command: list[str], deadline_s: float, silence_s: float, wait_s: float) -> str:
     """Shell text that runs a command under a guard of plain shell, in the present folder."""
     guard = Path(__file__).with_name("guard.sh").read_text(encoding="utf-8")
-    return f"deadline={deadline_s:.0f} silence={silence_s:.0f}; set -- {' '.join(map(quoting.word, command))}\n{guard}"
+    settings = f"deadline={deadline_s:.0f} silence={silence_s:.0f} patience={wait_s:.0f}"
+    return f"{settings}; set -- {' '.join(map(quoting.word, command))}\n{guard}"
