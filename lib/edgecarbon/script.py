@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from edgecarbon.errors import UserError
@@ -44,18 +45,23 @@ def _end_with(workflow: str | None) -> None:
     """Stop when the workflow's process is gone. Killed by SIGKILL it tells nobody, and a shell stands in between."""
 
     def watch(pid: int) -> None:
-        while True:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            except PermissionError:
-                pass
+        while _lives(pid):
             time.sleep(LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     if workflow:
         threading.Thread(target=watch, args=[int(workflow)], daemon=True).start()
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs. One that is dead and that nobody has asked after (a zombie) does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's, or a system without /proc
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
