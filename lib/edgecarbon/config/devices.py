@@ -112,7 +112,7 @@ VIRTUAL_SOURCE = "estimate for the host machine that carries the virtual hosts, 
 class AnyDevice(Section):
     """What every device has, however it is reached."""
 
-    python: str | None = None
+    python: Text | None = None
     """Python that has torch and transformers, as a command or path. Null takes, on this machine, the one that runs the
     workflow; elsewhere the environment that `setup_device_NAME` made, else `python3`."""
 

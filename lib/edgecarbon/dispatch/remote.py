@@ -113,7 +113,7 @@ class RemoteTransport:
         hashes = {source: file_sha256(source) for source in sources}
         said, _ = self._checked(
             f"umask 077; {HASH}; mkdir -p {self.folder}/blobs {self.folder}/attempts && cd {self.folder} || exit 1; "
-            f"find blobs attempts -mindepth 1 -maxdepth 1 -mtime +{KEEP_DAYS} -exec rm -rf {{}} + 2>/dev/null; "
+            f"find blobs -type f -mtime +{KEEP_DAYS} -exec rm -f {{}} + 2>/dev/null; "
             f"for f in {' '.join(hashes.values())}; do "
             '[ -f "blobs/$f" ] && [ "$(hash "blobs/$f")" = "$f" ] && touch "blobs/$f" && echo "$f"; done; :'
         )
@@ -153,7 +153,7 @@ class RemoteTransport:
             whether there was a result. Without one, a job that may still be running is waited for first.
         """
         now = time.monotonic()
-        give_up, ended_by = now + wait_s, now + (self.silence_s + GRACE_S if wait_s else 0.0)
+        give_up, ended_by = now + wait_s, now + self.silence_s + GRACE_S
         while True:
             try:
                 present = self._fetch_files(job)
