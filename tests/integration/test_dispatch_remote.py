@@ -338,6 +338,14 @@ def test_too_large_a_file_is_refused_before_it_is_fetched(bench):
     with pytest.raises(DeviceTrouble, match=r"result\.json has 67108865 bytes, more than"):
         bench.transport().run(job)
     assert not (job.out / "result.json").exists()
+    assert left_on_device(bench) == []
+
+
+@pytest.mark.parametrize(
+    "said", ["result.json ² x", "result.json -1 x", "result.json " + "9" * 5000 + " x", "../x 1 x", "\0"]
+)
+def test_sizes_that_are_none_are_not_believed(bench, said):
+    assert bench.transport()._announced(said) == {}
 
 
 def test_endless_output_ends_the_job(bench, monkeypatch):

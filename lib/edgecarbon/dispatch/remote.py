@@ -21,6 +21,8 @@ from edgecarbon.errors import DeviceTrouble
 
 KEEP_DAYS = 30
 RETRY_S = 2.0
+MOST_DIGITS = 20
+"""Of a file's size, as a device tells it."""
 BUSY = 75
 """Exit code of the shell guard when another's run on the device was waited for too long."""
 GRACE_S = 15.0
@@ -161,7 +163,10 @@ class RemoteTransport:
                     self._checked(f"rm -rf {self._attempt(job)}")
                     return present
             except DeviceTrouble as trouble:
-                if trouble.kind == "refused" or time.monotonic() >= give_up:
+                if trouble.kind == "refused":
+                    self.ask(f"rm -rf {self._attempt(job)}")
+                    raise
+                if time.monotonic() >= give_up:
                     raise
             time.sleep(RETRY_S)
 
@@ -190,7 +195,7 @@ class RemoteTransport:
         found = {}
         for line in said.splitlines():
             name, size, sha256 = (*line.split(), "", "", "")[:3]
-            if name in RESULT_FILES and size.isdigit():
+            if name in RESULT_FILES and size.isdecimal() and len(size) < MOST_DIGITS:
                 if int(size) > RESULT_FILES[name]:
                     raise DeviceTrouble(
                         "refused",
