@@ -127,18 +127,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, peers.sshd(Path(name) / "sshd", DEVICES) as peer:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        entry = peer.config.read_text()
-        # Sixteen names of one sshd: each gets a connection of its own.
-        # An address each, so that each is a connection of its own, as sixteen machines would be.
-        aliases = "".join(
-            entry.replace("Host peer\n", f"Host peer-{index}\n  HostKeyAlias [127.0.0.1]:{peer.port}\n").replace(
-                "HostName 127.0.0.1", f"HostName 127.0.0.{index + 1}"
-            )
-            for index in range(DEVICES)
-        )
-        (folder / "ssh_config").write_text(aliases)
+        # An sshd each, with a temporary folder of its own, as sixteen machines would have.
+        sshds = [stack.enter_context(peers.sshd(folder / f"sshd-{index}")) for index in range(DEVICES)]
+        entries = [one.config.read_text().replace("Host peer", f"Host peer-{index}") for index, one in enumerate(sshds)]
+        (folder / "ssh_config").write_text("".join(entries))
         figures = {"ssh": bare(folder), "edgecarbon": dispatched(folder)}
     for what, (memory, started_s) in figures.items():
         parts = ", ".join(

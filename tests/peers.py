@@ -53,19 +53,18 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def sshd(folder: Path, addresses: int = 1) -> Iterator[Sshd]:
-    """An sshd on so many loopback addresses, with keys and a temporary folder of its own, as another machine would have."""
+def sshd(folder: Path) -> Iterator[Sshd]:
+    """An sshd on the loopback address, with keys and a temporary folder of its own, as another machine would have."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     binary = need("sshd", "openssh-server")
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user.pub", folder / "authorized")
     port = free_port()
-    listen = "".join(f"ListenAddress 127.0.0.{number}\n" for number in range(1, addresses + 1))
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # the daemon's own requirement
     (folder / "sshd_config").write_text(
-        f"Port {port}\n{listen}HostKey {folder}/host\nPidFile {folder}/pid\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
         f"AuthorizedKeysFile {folder}/authorized\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
         "UsePAM no\nStrictModes no\nSubsystem sftp internal-sftp\nMaxStartups 100\nMaxSessions 100\n"
         f"SetEnv TMPDIR={folder}/tmp\n"

@@ -10,7 +10,7 @@ lock=$lock/edgecarbon-device.lock
 waited=0 mine=
 busy() {
   [ $waited -lt $patience ] || { echo "this device is used by another: $lock is held; waited $patience s" >&2; exit 75; }
-  waited=$((waited + 1)); sleep 1
+  waited=$((waited + 1)); echo '{"event":"alive"}'; sleep 1
 }
 if command -v flock >/dev/null 2>&1; then
   [ -e "$lock" ] || ( umask 0; : >"$lock" )
