@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -164,16 +165,18 @@ def test_own_trainer_takes_the_lock_that_the_worker_takes(bench):
         bench.link.words(f"exec {sys.executable} -c {quoting.word(HOLDS)}"), stdout=subprocess.PIPE
     )
     assert holder.stdout.readline() == b"held\n"
-    pids = subprocess.run(["pgrep", "-f", "time.sleep.600"], capture_output=True, text=True).stdout.split()
+    holders = [
+        one for one in psutil.process_iter(["cmdline"]) if "time.sleep(600)" in "".join(one.info["cmdline"] or [])
+    ]
     with pytest.raises(
         DeviceTrouble, match=r"used by another: .*edgecarbon-device\.lock is held; waited 1 s"
     ) as trouble:
         bench.transport(command=["true"]).run(bench.job())
     assert trouble.value.kind == "busy"
     assert left_on_device(bench) == []
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), 9)
+    for one in holders:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
     holder.wait()
     assert bench.transport(command=["true"]).run(bench.job()).reason == "exit code 0"
 
@@ -271,7 +274,7 @@ def test_link_cut_in_the_middle_is_lost_and_not_success(bench, adbd, sshd, reque
         if "pid" in event and not started:
             started.append(event["pid"])
             if "ssh" in request.node.name:
-                subprocess.run(["pkill", "-KILL", "-P", str(sshd.process.pid)], check=True)
+                sshd.cut()
             else:
                 adbd.kill_server()
 
