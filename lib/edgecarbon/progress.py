@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 LOG_EVERY_S = 5.0
 """A stream that is no terminal gets a line this often, s."""
+LONGEST = 500
+"""Letters of a line at most: a device chose most of them."""
 
 
 class ProgressLine:
@@ -29,7 +31,7 @@ class ProgressLine:
         if passing and not self.terminal and now - self.shown_at < LOG_EVERY_S:
             return
         self.shown_at = now
-        self._write(printable(f"{self.run_id}: {text}"), keep=not passing)
+        self._write(printable(f"{self.run_id}: {text}")[:LONGEST], keep=not passing)
 
     def _write(self, line: str, keep: bool) -> None:
         if self.terminal:

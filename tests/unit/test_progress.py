@@ -55,3 +55,12 @@ def test_terminal_keeps_one_line_and_a_log_gets_few():
     assert terminal.getvalue().count("\r") == 100
     assert log.getvalue().count("\n") == 2
     assert "100/100" in log.getvalue()
+
+
+def test_a_devices_words_move_no_cursor_and_fill_no_screen():
+    stream = io.StringIO()
+    ProgressLine("w/d/r1", stream)({"event": "note", "message": "\x1b[2J\r\nhello" + "x" * 100_000})
+    ProgressLine("w/d/r1", stream)({"event": "phase", "phase": "\x07" + "y" * 100_000})
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() and len(line) <= 500 for line in lines)
