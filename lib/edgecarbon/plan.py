@@ -75,10 +75,10 @@ class Project:
         }
 
     def virtual_hosts(self) -> dict[str, dict[str, Any]]:
-        """What the stand of virtual hosts must know of each of them."""
+        """What the stand of virtual hosts must know of each that the experiment names."""
         return {
             name: {"transport": device.transport, **device.virtual.model_dump()}
-            for name, device in self.fleet.items()
+            for name, device in self.devices.items()
             if isinstance(device, RemoteDevice) and device.virtual
         }
 
