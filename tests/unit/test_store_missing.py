@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import synthetic
 from edgecarbon import report
 from edgecarbon.charts import CHARTS
 from edgecarbon.errors import UserError
-from edgecarbon.report import tables
+from edgecarbon.report import missing, words
 from edgecarbon.store import build_database, connect, read_runs
 from edgecarbon.store.parquet import write_run_parquet
 from edgecarbon.store.views import VIEWS
@@ -75,7 +76,7 @@ def test_page_and_charts_of_an_experiment_of_which_nothing_came(tmp_path: Path) 
             entry.draw(connection).to_dict()
     page = (tmp_path / "report.html").read_text()
     assert "Not all that was asked for was measured." in page
-    assert "<strong>synthetic-tablet</strong>: 2 runs of synthetic-opt are missing" in page
+    assert re.search(r"<strong>synthetic-tablet</strong>: 2 of 2 runs of synthetic-opt\s+are missing", page)
 
 
 def test_a_devices_own_words_are_bounded_and_escaped(tmp_path: Path) -> None:
@@ -83,11 +84,26 @@ def test_a_devices_own_words_are_bounded_and_escaped(tmp_path: Path) -> None:
     reason = "<script>alert(1)</script>\x1b[2J\n\u202e" + "x" * 5000
     build_database(database, [write_missing(tmp_path, AWAY[0], kind="refused", reason=reason)])
     with connect(database) as connection:
-        (row,) = tables.missing(connection)
+        (row,) = missing.reasons(connection)
         report.build(connection, tmp_path / "report.html")
-    assert len(row["reason"]) == tables.MOST_LETTERS + 1
+    assert len(row["reason"]) == words.MOST_LETTERS + 1
     assert not set(row["reason"]) & set("\x1b\n\u202e")
     assert "<script>alert" not in (tmp_path / "report.html").read_text()
+
+
+def test_half_a_character_in_a_devices_words_stops_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "x.duckdb"
+    build_database(database, [write_missing(tmp_path, AWAY[0], reason="it said \ud800.")])
+    with connect(database) as connection:
+        assert connection.execute("SELECT reason FROM missing_runs").fetchall() == [("it said ?.",)]
+
+
+def test_a_device_adds_no_row_to_what_is_missing(tmp_path: Path) -> None:
+    record = synthetic.record(PRESENT[0])
+    record["result"]["training"]["missing"] = [{"run_id": "other", "kind": "lost", "reason": "planted"}]
+    build_database(tmp_path / "x.duckdb", [synthetic.write_run(tmp_path, record)])
+    with connect(tmp_path / "x.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM missing_runs").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("lost", ["run_id", "device", "missing"])

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from edgecarbon import __version__
 from edgecarbon.charts import CHARTS, export
-from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES, grouped
-from edgecarbon.report import tables, words
+from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES
+from edgecarbon.report import missing, tables, words
 
 SECTIONS = {
     "verdict": "Verdict",
@@ -51,6 +51,8 @@ def build(
         seed: seed of the training runs, shown beside it.
     """
     ran, verdict_rows = tables.devices(connection), tables.verdicts(connection)
+    reasons = missing.reasons(connection)
+    gaps = missing.gaps(reasons)
     measured = {row["device"] for row in ran if row["record_kind"] == "measured"}
     environment = Environment(
         loader=PackageLoader("edgecarbon.report"),
@@ -62,13 +64,17 @@ def build(
     page = environment.get_template("page.html").render(
         sections=SECTIONS,
         policy=export.CONTENT_POLICY,
-        missing=tables.missing(connection),
-        notes=words.notes(ran),
+        missing=reasons,
+        missing_shown=missing.LINES_SHOWN,
+        notes=words.notes(ran, bool(reasons)),
         verdicts=words.verdicts(verdict_rows, measured),
         why_it_flips=words.WHY_IT_FLIPS,
         known_as={(row["workload"], row["device"]): row["provenance"] for row in ran},
+        virtual={(row["workload"], row["device"]) for row in ran if row["virtual_host"]},
+        virtual_words=words.VIRTUAL_HOST,
         peaks=tables.peaks(ran),
-        devices=[(workload, members) for (workload,), members in grouped(ran, "workload")],
+        devices=missing.beside(ran, gaps),
+        gaps=gaps,
         flags=tables.flags_explained(ran),
         pairs=tables.pairs(verdict_rows),
         scenarios=sorted({row["scenario"] for row in verdict_rows}),

@@ -8,14 +8,17 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.style import ATTRIBUTIONS, Row, boundary_words, grouped, rows
+from edgecarbon.report import words
 from edgecarbon.store.schema import FLAGS
 
 _DEVICES = """
 WITH facts AS (
   SELECT workload, device, precision, any_value(accelerator) AS accelerator, any_value(cpu_model) AS cpu_model,
     any_value(peak_flops_per_second) AS peak_flops_per_second, any_value(peak_source) AS peak_source,
-    any_value(python_version) AS python_version, any_value(torch_version) AS torch_version,
-    bool_or(virtual_host) AS virtual_host, avg(duration_s) AS duration_s, any_value(steps) AS steps, max(parameters) AS parameters
+    list(DISTINCT torch_version ORDER BY torch_version) AS torch_versions,
+    list(DISTINCT python_version ORDER BY python_version) AS python_versions,
+    bool_or(virtual_host) AS virtual_host, avg(duration_s) AS duration_s, any_value(steps) AS steps,
+    max(parameters) AS parameters
   FROM runs GROUP BY ALL)
 SELECT e.*, f.* EXCLUDE (workload, device, precision) FROM device_energy e
   JOIN facts f ON f.workload = e.workload AND f.device = e.device AND f.precision IS NOT DISTINCT FROM e.precision
@@ -38,38 +41,17 @@ FROM runs GROUP BY workload ORDER BY parameters, workload
 _ASSUMPTIONS = 'SELECT * FROM assumptions ORDER BY scenario, name, "year" NULLS LAST'
 
 
-_MISSING = """
-SELECT device, kind, reason, remedy, count(*) AS runs, list(DISTINCT workload ORDER BY workload) AS workloads
-FROM missing_runs GROUP BY device, kind, reason, remedy ORDER BY device, min(run_id)
-"""
-MOST_LETTERS = 500
-"""A device's own words are shown up to here."""
-
-
-def missing(connection: duckdb.DuckDBPyConnection) -> list[Row]:
-    """One row a device and reason for which runs of it are missing."""
-    found = rows(connection, _MISSING)
-    for row in found:
-        for field in ("reason", "remedy"):
-            text = "".join(letter if letter.isprintable() else " " for letter in row[field] or "")
-            row[field] = text[:MOST_LETTERS] + ("…" if len(text) > MOST_LETTERS else "")
-        row["what"] = "1 run" if row["runs"] == 1 else f"{row['runs']} runs"
-        row["of"] = ", ".join(row["workloads"])
-    return found
-
-
 def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """One row a workload, device and kind of figure, with the cells of the table "What ran"."""
     found = rows(connection, _DEVICES)
     for row in found:
         row["flags"] = row["flags"] or []
         row["boundary_words"] = boundary_words(row["boundary"])
-        row["machine"] = row["accelerator"] if row["accelerator"] not in (None, "cpu") else row["cpu_model"]
+        machine = row["accelerator"] if row["accelerator"] not in (None, "cpu") else row["cpu_model"]
+        row["machine"] = words.of_a_device(machine, words.MOST_LETTERS_OF_A_NAME)
+        row["software"] = _software(row)
         row["runs_words"] = (
             f"{row['repeats']} × {row['steps'] or '–'} steps" if row["record_kind"] == "measured" else "–"
-        )
-        row["software"] = (
-            f"torch {row['torch_version']}, Python {row['python_version']}" if row["torch_version"] else ""
         )
         row["duration"] = figures.duration(row["duration_s"]) if row["record_kind"] == "measured" else "–"
         row["throughput"] = (
@@ -82,6 +64,13 @@ def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     return found
 
 
+def _software(row: Row) -> str:
+    """What trained: the versions of torch and Python, several where repeats differ in them; empty where unknown."""
+    named = {"torch": row["torch_versions"], "Python": row["python_versions"]}
+    known = [f"{name} {' and '.join(filter(None, found))}" for name, found in named.items() if any(found or [])]
+    return words.of_a_device(", ".join(known), words.MOST_LETTERS_OF_A_NAME)
+
+
 def _peak(row: Row) -> str:
     if row["peak_flops_per_second"] is None:
         return "no peak known"
@@ -91,9 +80,9 @@ def _peak(row: Row) -> str:
 def peaks(found: list[Row]) -> list[tuple[str, str]]:
     """Each device's peak, and where it is from."""
     known = [row for row in found if row["peak_flops_per_second"] is not None]
-    return list(
-        {(row["device"], f"{row['peak'][3:]}: {row['peak_source'] or 'source unknown'}"): None for row in known}
-    )
+    found_in = [words.of_a_device(row["peak_source"]) or "source unknown" for row in known]
+    told = [(row["device"], f"{row['peak'][3:]}: {source}") for row, source in zip(known, found_in, strict=True)]
+    return list(dict.fromkeys(told))
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -24,6 +24,11 @@ PAIRS_SHOWN = 4
 # Below this ratio, "times less" would say nothing.
 _EQUAL = 1.05
 
+MOST_LETTERS = 500
+MOST_LETTERS_OF_A_NAME = 120
+VIRTUAL_HOST = "virtual host: its energy is this host machine's estimate, not a device's"
+NOTHING_CAME = "Nothing was measured: every run that was asked for is missing, and no reference device stands beside them."
+
 PROVENANCE_WORDS = {
     "measured": "a physical sensor showed it",
     "modelled": "computed from a data sheet, or by a vendor's or kernel's model; nobody ran a reference device here",
@@ -66,6 +71,12 @@ class Verdict:
     summary: str
     shown: list[Pair]
     pairs: int
+
+
+def of_a_device(text: str | None, most: int = MOST_LETTERS) -> str:
+    """A device's own words as one bounded line, without control characters and marks that turn the line's direction."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text or "").split())
+    return line if len(line) <= most else line[:most] + "…"
 
 
 def verdicts(rows: list[Row], measured: set[str]) -> list[Verdict]:
@@ -165,10 +176,15 @@ def _summary(pairs: list[Pair]) -> str:
     return f"Of {len(pairs)} pairs of devices, {_and(parts)}."
 
 
-def notes(devices: list[Row]) -> list[str]:
-    """What the reader must know before the verdict, from the rows of view `device_energy`."""
+def notes(devices: list[Row], missing: bool = False) -> list[str]:
+    """What the reader must know before the verdict.
+
+    Args:
+        devices: rows of view `device_energy`.
+        missing: whether runs that were asked for are missing.
+    """
     if not devices:
-        return ["This database holds no runs."]
+        return [NOTHING_CAME if missing else "This database holds no runs."]
     ran = [row for row in devices if row["record_kind"] == "measured"]
     said = []
     if not ran:
@@ -196,7 +212,8 @@ def notes(devices: list[Row]) -> list[str]:
     virtual = sorted({row["device"] for row in ran if row.get("virtual_host")})
     if virtual:
         said.append(
-            f"{_and(virtual)}: virtual hosts on one machine. Their energy is that machine's estimate, not a device's."
+            f"{_and(virtual)}: virtual {'host' if len(virtual) == 1 else 'hosts'} on one machine. The energy is that "
+            "machine's estimate, not a device's."
         )
     modelled = sorted({row["device"] for row in devices if row["record_kind"] == "modelled"})
     if modelled and ran:

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 from edgecarbon.errors import UserError
 from edgecarbon.records import RECORD_SCHEMA, file_sha256
 from edgecarbon.store.headline import headline_columns
-from edgecarbon.store.schema import READINGS, SAMPLES, STEPS, run_schema
+from edgecarbon.store.schema import READINGS, RUNS, SAMPLES, STEPS, run_schema
 
 FILES = ("run", "readings", "steps", "samples")
 TICKS_AT_ONCE = 20_000
+MOST_LETTERS = 2000
+"""Of why a run is missing, which may be its device's own words."""
 
 # A run's files hold a few rows each and are read by the thousand: without statistics and the Arrow schema they are a
 # third as large. Of the samples only the two repeating columns gain from a dictionary.
@@ -86,9 +88,17 @@ def _missing_row(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Who a missing run is, and why it is missing."""
     try:
         who = {key: record[key] for key in ("run_id", "workload", "device", "repeat", "role")}
-        return {**who, "record_kind": "missing", "missing": [{**who, **record["missing"]}]}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{name}: a field is missing or of the wrong type ({error}).") from None
+        missing = record["missing"]
+        why = {"kind": missing["kind"], "reason": _words(missing["reason"]), "remedy": _words(missing.get("remedy"))}
+        told = {"told_unix_s": missing["unix_s"], "record_sha256": record["content_sha256"]}
+        return {**who, "record_kind": "missing", "missing": [{**who, **why, **told}]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{name}: a field is missing or of the wrong type ({type(error).__name__}: {error}).") from None
+
+
+def _words(text: str | None) -> str | None:
+    """Text that may be a device's, bounded, and without the halves of characters that JSON lets pass and UTF-8 not."""
+    return None if text is None else text[:MOST_LETTERS].encode("utf-8", "replace").decode("utf-8")
 
 
 def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +109,7 @@ def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     training = result["training"]
     data = record.get("data") or {}
     model = ((record.get("spec") or {}).get("model") or {}).get("name") or training.get("model")
-    columns = {column: training.get(column) for column in run_schema().names if column in training}
+    columns = {column: training[column] for column in RUNS.column_names if column in training}
     return {
         **columns,
         **{key: record[key] for key in ("run_id", "workload", "device", "repeat", "role")},
@@ -127,7 +137,7 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema, name: str) -> pa.Table
     for field in schema:
         try:
             columns.append(pa.array([row.get(field.name) for row in rows], type=field.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError) as error:
             raise UserError(f"{name}: {field.name}: {error}") from None
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -151,7 +151,8 @@ role | VARCHAR | | cloud or edge
 kind | VARCHAR | | unreachable, unfit, busy, failed, refused, lost or waiting
 reason | VARCHAR | | what happened, in words that may be the device's own
 remedy | VARCHAR | | what to do about it; NULL where nothing is known
-unix_s | DOUBLE | s | when it was given up, since 1970-01-01 UTC
+told_unix_s | DOUBLE | s | when it was given up, since 1970-01-01 UTC by the host's clock
+record_sha256 | VARCHAR | | content hash of record.json
 """,
 )
 
