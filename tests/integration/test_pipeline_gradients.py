@@ -119,7 +119,14 @@ CASES = [
 
 @pytest.mark.parametrize(("config", "tied", "layers", "replicas", "link", "order"), CASES)
 def test_gradients_are_those_of_one_process(
-    members: fleet_bench.Members, tmp_path: Path, config: dict[str, Any], tied: bool, layers: list[int], replicas: int, link: str, order: str
+    members: fleet_bench.Members,
+    tmp_path: Path,
+    config: dict[str, Any],
+    tied: bool,
+    layers: list[int],
+    replicas: int,
+    link: str,
+    order: str,
 ) -> None:
     config = {**config, "tie_word_embeddings": tied}
     # Clipping bites, so that the whole model's norm is held to account too.
@@ -128,9 +135,7 @@ def test_gradients_are_those_of_one_process(
     part = fleet_bench.fleet_part(layers, replicas, link=link, order=order, micro_batches=micro_batches)
     count = len(layers) * replicas
     fleet_bench.write_identities(tmp_path, part["run"], count)
-    found = members.run(
-        member, [(rank, str(tmp_path), config, part, training) for rank in range(count)]
-    )
+    found = members.run(member, [(rank, str(tmp_path), config, part, training) for rank in range(count)])
     losses, gradients = alone(config, training)
     last = [one for one in found if one["stage"] == len(layers) - 1]
     for step, loss in enumerate(losses):

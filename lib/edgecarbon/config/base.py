@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgecarbon.errors import UserError
 
@@ -25,6 +25,11 @@ class Section(BaseModel):
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
 
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+"""A name that is safe in paths, shell words and Snakemake wildcards: lower case, digits, '.', '_' and '-'."""
+
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 LONGEST_SHOWN = 200
 """Letters of a wrong value that an error shows."""

@@ -6,12 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgecarbon.config.base import Section
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
-"""A name that is safe in paths, shell words and Snakemake wildcards: lower case, digits, '.', '_' and '-'."""
-
-PositiveFloat = Annotated[float, Field(gt=0)]
+from edgecarbon.config.base import Name, PositiveFloat, Section, nearest
+from edgecarbon.config.fleet import Fleet
 
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 """Any text that can be a word of a command line: everything but the null character. It is quoted wherever it is used."""
@@ -253,3 +249,23 @@ class DevicesFile(Section):
 
     devices: Annotated[dict[Name, Device], Field(min_length=1)]
     """Devices by name."""
+
+    fleets: dict[Name, Fleet] = {}
+    """Devices that train one model together, by the fleet's name."""
+
+    @model_validator(mode="after")
+    def _fleets_have_members(self) -> Self:
+        for name, fleet in self.fleets.items():
+            for member in fleet.devices:
+                if member not in self.devices:
+                    raise ValueError(
+                        f"fleets.{name}.devices: '{member}' is not in `devices`; {nearest(member, list(self.devices))}"
+                    )
+                device = self.devices[member]
+                if device.transport == "bundle" or getattr(device, "command", None):
+                    raise ValueError(
+                        f"fleets.{name}.devices: '{member}' cannot be a member: it must be reached while it runs, with our worker"
+                    )
+            if name in self.devices:
+                raise ValueError(f"fleets.{name}: a device has this name too; rename one")
+        return self

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from edgecarbon.config.base import Section
-from edgecarbon.config.devices import Name, PositiveFloat
+from edgecarbon.config.base import Name, PositiveFloat, Section
 from edgecarbon.config.workload import Workload
 
 
@@ -27,6 +26,36 @@ class Measurement(Section):
     """A measured window shorter than this is marked `short`, s."""
 
 
+class ScalingStudy(Section):
+    """Fleets of 2 to 1,000 equal modelled devices: how the energy of communication per token grows. All of it is modelled."""
+
+    device: Name
+    """What the fleets are made of: a reference device."""
+
+    memory_gbyte: PositiveFloat = 8.0
+    """Memory of each that training may use, GB (10⁹ bytes): it decides how many stages the model is cut into."""
+
+    counts: Annotated[list[Annotated[int, Field(ge=2, le=1000)]], Field(min_length=1)] = [
+        2,
+        4,
+        8,
+        16,
+        32,
+        64,
+        125,
+        250,
+        500,
+        1000,
+    ]
+    """Numbers of devices."""
+
+    mbyte_per_s: PositiveFloat = 10.0
+    """What each can send, and receive, MB/s (10⁶ bytes)."""
+
+    delay_ms: Annotated[float, Field(ge=0)] = 5.0
+    """Delay between two of them, one way, ms."""
+
+
 class Experiment(Section):
     """One experiment: every workload on every device, `repeats` times, judged under every scenario."""
 
@@ -41,6 +70,12 @@ class Experiment(Section):
 
     reference_devices: list[Name] = []
     """Modelled devices to stand beside them, by their name in config/inputs/reference_devices.yaml."""
+
+    fleets: list[Name] = []
+    """Fleets that train together, by their name in the devices file: measured where their devices are real, and simulated."""
+
+    scaling: ScalingStudy | None = None
+    """A study of how communication grows with the size of a fleet; null makes none."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)] = ["default"]
     """Carbon scenarios, by file name in config/scenarios, without the ending."""
@@ -61,7 +96,7 @@ class Experiment(Section):
     devices_file: str = "config/devices.yaml"
     """The fleet, relative to the project."""
 
-    @field_validator("devices", "reference_devices", "scenarios")
+    @field_validator("devices", "reference_devices", "fleets", "scenarios")
     @classmethod
     def _no_name_twice(cls, names: list[str]) -> list[str]:
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -16,7 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from edgecarbon.config.base import Section, models_in
 from edgecarbon.config.devices import AdbDevice, BundleDevice, DevicesFile, LocalDevice, SshDevice
-from edgecarbon.config.experiment import Experiment
+from edgecarbon.config.experiment import Experiment, ScalingStudy
+from edgecarbon.config.fleet import Fleet
 from edgecarbon.config.grid import GridFile
 from edgecarbon.config.inputs import (
     BatteriesFile,
@@ -51,6 +52,8 @@ DOCUMENTED: dict[str, type[Section]] = {
     "A device reached with ssh": SshDevice,
     "A device reached with adb": AdbDevice,
     "A device that is reached by carrying files": BundleDevice,
+    "A fleet that trains together: an entry under `fleets` in config/devices.yaml": Fleet,
+    "A scaling study: `scaling` in an experiment": ScalingStudy,
 }
 
 

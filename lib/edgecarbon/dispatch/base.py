@@ -31,6 +31,7 @@ class Job:
         deadline_s: after so long the job is ended, on both ends.
         wait_s: how long the job may wait on the device for another user's to end, before its deadline begins.
         log: file on the host that receives the job's standard error.
+        private: keys and such, by the name of the file that the job finds beside its spec; never kept, on either end.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Job:
     wait_s: float
     log: Path
     on_event: EventHandler = field(default=lambda event: None)
+    private: dict[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

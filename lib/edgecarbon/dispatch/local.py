@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class LocalTransport:
 
     def run(self, job: Job) -> Outcome:
         staged = [_stage(source, job.out / name) for name, source in job.inputs.items()]
+        staged += [_keep_private(job.out / name, content) for name, content in job.private.items()]
         folder = str(job.out)
         command = [self.python, str(job.payload), "run", "--spec", f"{folder}/spec.json", "--out", folder]
         try:
@@ -52,4 +54,10 @@ class LocalTransport:
 
 def _stage(source: Path, target: Path) -> Path:
     target.symlink_to(source.resolve())
+    return target
+
+
+def _keep_private(target: Path, content: bytes) -> Path:
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
     return target

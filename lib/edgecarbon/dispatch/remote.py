@@ -10,6 +10,7 @@ On the device, under its `directory`:
 from __future__ import annotations
 
 import secrets
+import tempfile
 import time
 from pathlib import Path
 
@@ -134,7 +135,16 @@ class RemoteTransport:
         spec = job.out / "spec.json"
         send(self.link, spec, f"{self._attempt(job)}/spec.json", file_sha256(spec))
         self.sent_bytes += spec.stat().st_size
+        self._send_private(job)
         return {name: places[source] for name, source in {**own, **job.inputs}.items()}
+
+    def _send_private(self, job: Job) -> None:
+        """Into the attempt's folder, which nobody else may read, and which goes with the job."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in job.private.items():
+                path = Path(folder) / name
+                path.write_bytes(content)
+                send(self.link, path, f"{self._attempt(job)}/{name}", file_sha256(path))
 
     def _start_script(self, job: Job, inputs: dict[str, str]) -> str:
         # Where a file system knows no links, as on a phone's shared storage, a copy does.

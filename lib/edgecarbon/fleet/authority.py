@@ -51,7 +51,8 @@ def make_certificates(run: str, members: int, lifetime_s: float) -> Certificates
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
             .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
             )
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
@@ -66,7 +67,10 @@ def make_certificates(run: str, members: int, lifetime_s: float) -> Certificates
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, span: tuple[datetime.datetime, datetime.datetime]
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    span: tuple[datetime.datetime, datetime.datetime],
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -29,7 +29,7 @@ from .exclusive import take_machine  # noqa: E402
 from .guard import Guard  # noqa: E402
 from .progress import Progress  # noqa: E402
 from .result import Outcome  # noqa: E402
-from .spec import load, parse  # noqa: E402
+from .spec import Spec, load, parse  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,6 +112,7 @@ def _work(options: argparse.Namespace, outcome: Outcome, progress: Progress, gua
         f"process {os.getpid()}, run {spec.run_id}",
         options.lock_wait,
         lambda holder: progress.note(f"waiting for the device, held by {holder}"),
+        one_of_many(spec),
     )
     guard.set_deadline(spec.deadline_s)
     own = own_sha256()
@@ -126,9 +127,19 @@ def _work(options: argparse.Namespace, outcome: Outcome, progress: Progress, gua
     except ImportError as error:
         message = f"{error}: this needs torch and transformers: {sys.executable} -m pip install torch transformers"
         raise WorkerError("bad_spec", message) from error
+    if spec.fleet is not None:
+        from .pipeline.run import train_together
+
+        train_together(spec, outcome, progress, options.spec.parent)
+        return
     from .run import train
 
     train(spec, outcome, progress)
+
+
+def one_of_many(spec: Spec) -> str | None:
+    """What tells this device's lock from those of others on the same machine: virtual hosts of a fleet run together."""
+    return spec.run_id.replace("/", "-") + f"-{spec.fleet.get('rank')}" if spec.fleet and spec.device.virtual else None
 
 
 def _identify(outcome: Outcome, data: Any) -> None:

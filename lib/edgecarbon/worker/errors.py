@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Kind = Literal["bad_spec", "out_of_memory", "data", "model", "deadline", "interrupted", "busy", "internal"]
+Kind = Literal["bad_spec", "out_of_memory", "data", "model", "deadline", "interrupted", "busy", "peer", "internal"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 

@@ -29,6 +29,7 @@ class Outcome:
         self.versions: dict[str, str] | None = None
         self.device_facts: dict[str, Any] | None = None
         self.training: dict[str, Any] | None = None
+        self.fleet: dict[str, Any] | None = None
         self.minimum_window_s = 60.0
         self.recorder: Recorder | None = None
         self.logs: list[StepLog] = []
@@ -78,6 +79,7 @@ class Outcome:
                 "started_unix_s": self.started_unix_s,
                 "windows": self.windows,
                 "training": self.training,
+                "fleet": self.fleet,
                 "channels": channels,
                 "readings": readings,
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
@@ -31,11 +31,11 @@ from .training import Engine
 def train(spec: Spec, outcome: Outcome, progress: Progress) -> None:
     """Do all of `spec`; what is found goes into `outcome`. Raises WorkerError for a known failure."""
     outcome.versions = versions()
-    accelerator = _prepare_device(spec)
+    accelerator = prepare_device(spec)
     outcome.device_facts = device_facts(accelerator)
     outcome.minimum_window_s = spec.measurement.minimum_window_s
     precision = choose_precision(spec.training.precision, accelerator)
-    recorder = _open_recorder(spec, accelerator, outcome)
+    recorder = open_recorder(spec, accelerator, outcome)
 
     progress.emit("phase", phase="prepare", seconds=None)
     loaded = load(spec.model, accelerator.device, spec.training.sequence_length, spec.training.seed)
@@ -48,7 +48,9 @@ def train(spec: Spec, outcome: Outcome, progress: Progress) -> None:
         engine = Engine(loaded, spec.training, accelerator, precision, progress.note)
         accelerator.synchronize()
         with recorder:
-            run = _Run(spec, outcome, progress, engine, batches(blocks, spec.training.batch_size, spec.training.seed))
+            run = Windows(
+                spec, outcome, progress, engine, batches(blocks, spec.training.batch_size, spec.training.seed)
+            )
             run.idle("idle_before", spec.measurement.idle_before_s)
             torch.manual_seed(spec.training.seed)  # dropout; building the model has used the generator
             run.warm_up()
@@ -58,7 +60,7 @@ def train(spec: Spec, outcome: Outcome, progress: Progress) -> None:
     outcome.training |= _facts_of_training(spec, loaded, engine, precision, peak, outcome.training)
 
 
-def _prepare_device(spec: Spec) -> Accelerator:
+def prepare_device(spec: Spec) -> Accelerator:
     if spec.training.threads is not None:
         torch.set_num_threads(spec.training.threads)
     transformers.logging.set_verbosity_error()
@@ -70,7 +72,7 @@ def _prepare_device(spec: Spec) -> Accelerator:
     return accelerator
 
 
-def _open_recorder(spec: Spec, accelerator: Accelerator, outcome: Outcome) -> Recorder:
+def open_recorder(spec: Spec, accelerator: Accelerator, outcome: Outcome) -> Recorder:
     measurement = spec.measurement
     assert outcome.device_facts is not None
     # Which meters there were none of, and why: beside a figure, an absence is a finding too.
@@ -87,11 +89,21 @@ def _open_recorder(spec: Spec, accelerator: Accelerator, outcome: Outcome) -> Re
     return outcome.recorder
 
 
-class _Run:
+class Trains(Protocol):
+    """What trains: the engine of a lone device, or of a member of a fleet."""
+
+    accelerator: Accelerator
+
+    def warm_up(self, batches: Iterator[Tensor]) -> Iterator[Tensor]: ...
+
+    def step(self, batch: Tensor) -> Tensor: ...
+
+
+class Windows:
     """The windows of one run, one after the other, each with synchronised ends."""
 
     def __init__(
-        self, spec: Spec, outcome: Outcome, progress: Progress, engine: Engine, source: Iterator[Tensor]
+        self, spec: Spec, outcome: Outcome, progress: Progress, engine: Trains, source: Iterator[Tensor]
     ) -> None:
         self.spec, self.outcome, self.progress, self.engine, self.batches = spec, outcome, progress, engine, source
         self.accelerator = engine.accelerator
@@ -125,7 +137,7 @@ class _Run:
         self.accelerator.reset_peak_memory()
         start_s = self._begin(log)
         for _ in range(training.steps):
-            log.add(self.engine.step(next(self.batches)))
+            log.add(self.step())
             self._show(log)
         self.accelerator.synchronize()
         end_s = self.outcome.close_window()
@@ -136,6 +148,10 @@ class _Run:
             "loss_last": rows[-1]["loss"],
             "peak_memory_bytes": self.accelerator.peak_memory_bytes(),
         }
+
+    def step(self) -> Tensor:
+        """One step of the measured window. Returns its loss."""
+        return self.engine.step(next(self.batches))
 
     def _log(self, phase: str, steps: int) -> StepLog:
         training = self.spec.training

@@ -69,6 +69,7 @@ class DeviceSpec:
 
     accelerator: str
     peak: Peak | None
+    virtual: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Spec:
     data: DataSpec
     device: DeviceSpec
     measurement: MeasurementSpec
+    fleet: dict[str, Any] | None = None
+    """A fleet's run, as `pipeline.plan.parse_plan` reads it; None trains alone."""
 
 
 class Fields:
@@ -194,6 +197,7 @@ def parse(data: Any, folder: Path) -> Spec:
         data=_data(top.part("data"), folder),
         device=_device(top.part("device")),
         measurement=_measurement(top.part("measurement")),
+        fleet=None if top.absent("fleet") else top.mapping("fleet"),
     )
     top.done()
     if spec.data.sequence_length != spec.training.sequence_length:
@@ -257,11 +261,9 @@ def _device(fields: Fields) -> DeviceSpec:
         part = fields.part("peak_tflops")
         peak = Peak(part.number("value", above=True), part.choice("precision", ("fp32", "bf16")), part.text("source"))
         part.done()
-    # For the record only: a virtual host's figures are this machine's.
-    if not fields.absent("virtual") and not isinstance(fields.take("virtual"), bool):
-        raise fields.fail("virtual", "true or false")
+    virtual = False if fields.absent("virtual") else fields.choice("virtual", (True, False))
     fields.done()
-    return DeviceSpec(accelerator, peak)
+    return DeviceSpec(accelerator, peak, virtual)
 
 
 def _measurement(fields: Fields) -> MeasurementSpec:

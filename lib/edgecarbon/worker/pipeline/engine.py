@@ -50,7 +50,13 @@ class FleetEngine:
     """This member's stage with its optimiser and its links."""
 
     def __init__(
-        self, stage: Stage, plan: FleetPlan, link: Link, training: TrainingSpec, accelerator: Accelerator, precision: str
+        self,
+        stage: Stage,
+        plan: FleetPlan,
+        link: Link,
+        training: TrainingSpec,
+        accelerator: Accelerator,
+        precision: str,
     ) -> None:
         self.stage, self.plan, self.link, self.training = stage, plan, link, training
         self.accelerator, self.precision = accelerator, precision
@@ -154,7 +160,7 @@ class FleetEngine:
         if plan.before is not None:
             self._say(plan.before, NORM_BACK, squares)
         self._settle()
-        return max(0.0, squares) ** 0.5
+        return float(max(0.0, squares) ** 0.5)
 
     def _forward(
         self, inputs: Tensor | None, words: Tensor, weight: Tensor | None

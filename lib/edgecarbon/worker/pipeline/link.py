@@ -26,11 +26,11 @@ class Key(NamedTuple):
     """Which message of a pair this is. Each is used once at a time."""
 
     channel: int
-    index: int
+    place: int
     step: int = 0
 
     def number(self) -> int:
-        return (self.step << 40) | (self.channel << 32) | self.index
+        return (self.step << 40) | (self.channel << 32) | self.place
 
 
 class Link(Protocol):
@@ -79,7 +79,9 @@ class TorchLink:
         try:
             import torch.distributed as dist
         except ImportError as error:
-            raise WorkerError("bad_spec", f"fleet.link: this torch has no torch.distributed ({error}); use tls") from error
+            raise WorkerError(
+                "bad_spec", f"fleet.link: this torch has no torch.distributed ({error}); use tls"
+            ) from error
         if not dist.is_available() or not dist.is_gloo_available():
             raise WorkerError("bad_spec", "fleet.link: this torch was built without gloo; use tls")
         self.mesh, self._dist = mesh, dist
@@ -115,7 +117,7 @@ class TorchLink:
     def _start(self, call: Any, tensor: Tensor, peer: int, key: Key) -> Any:
         self.mesh.check()
         try:
-            return call(tensor, peer, tag=(key.channel << 20) | key.index)
+            return call(tensor, peer, tag=(key.channel << 20) | key.place)
         except RuntimeError as error:
             self._failed(peer, error)
             raise self.mesh.failure or error from error
@@ -180,7 +182,7 @@ def ring_all_reduce(link: Link, ring: list[int], place: int, flat: Tensor, chann
     if size == 1:
         return
     following, before = ring[(place + 1) % size], ring[(place - 1) % size]
-    parts = [part for part in flat.tensor_split(size)]
+    parts = list(flat.tensor_split(size))
     sent: list[tuple[Transfer, Tensor]] = []
     inbox = [codecs.empty(_rows(parts[(place - 1 - r) % size]), codec) for r in range(size - 1)]
     inbox += [codecs.empty(_rows(parts[(place - r) % size]), codec) for r in range(size - 1)]

@@ -108,19 +108,21 @@ class Mesh:
         deadline = time.monotonic() + within_s
         self._listen()
         for peer in self.peers:
-            self._thread(lambda peer=peer: self._connect(peer, deadline), f"connect-{peer}")
+            self._thread(f"connect-{peer}", self._connect, peer, deadline)
         with self._joined:
             complete = self._joined.wait_for(lambda: self.failure or self._complete(), max(0.0, within_s))
         if self.failure:
             raise self.failure
         if not complete:
             away = [peer for peer in self.peers if peer not in self._to or peer not in self._from]
-            words = "; ".join(f"{self.members[p].name} ({self._trouble.get(p, 'nothing came from there')})" for p in away)
+            words = "; ".join(
+                f"{self.members[p].name} ({self._trouble.get(p, 'nothing came from there')})" for p in away
+            )
             self.fail(f"not in touch after {within_s:g} s with {words}", self.members[away[0]].name)
             raise self.failure or AssertionError
         for peer in self.peers:
-            self._thread(lambda peer=peer: self._read(peer), f"read-{peer}")
-            self._writers.append(self._thread(lambda peer=peer: self._write(peer), f"write-{peer}"))
+            self._thread(f"read-{peer}", self._read, peer)
+            self._writers.append(self._thread(f"write-{peer}", self._write, peer))
 
     def _complete(self) -> bool:
         return len(self._to) == len(self._from) == len(self.peers)
@@ -130,8 +132,10 @@ class Mesh:
         try:
             self._server = socket.create_server(("", port), backlog=64)
         except OSError as error:
-            raise WorkerError("bad_spec", f"port {port}: cannot listen there: {error.strerror}; give the fleet another") from error
-        self._thread(self._accept, "accept")
+            raise WorkerError(
+                "bad_spec", f"port {port}: cannot listen there: {error.strerror}; give the fleet another"
+            ) from error
+        self._thread("accept", self._accept)
 
     def _context(self, purpose: ssl.Purpose) -> ssl.SSLContext:
         context = ssl.create_default_context(purpose, cafile=str(self._authority))
@@ -151,7 +155,7 @@ class Mesh:
             except OSError:
                 return  # closed: the run is over
             if self._handshakes.acquire(blocking=False):
-                self._thread(lambda stream=stream: self._admit(context, stream), "admit")
+                self._thread("admit", self._admit, context, stream)
             else:
                 stream.close()
 
@@ -175,8 +179,8 @@ class Mesh:
             self._handshakes.release()
 
     def _peer_of(self, secured: ssl.SSLSocket) -> int | None:
-        names = [value for kind, value in (secured.getpeercert() or {}).get("subjectAltName", ()) if kind == "DNS"]
-        return next((peer for peer in self.peers if host_name(self.run, peer) in names), None)
+        names = (secured.getpeercert() or {}).get("subjectAltName", ())
+        return next((peer for peer in self.peers if ("DNS", host_name(self.run, peer)) in names), None)
 
     def _connect(self, peer: int, deadline: float) -> None:
         context = self._context(ssl.Purpose.SERVER_AUTH)
@@ -378,8 +382,8 @@ class Mesh:
     def _odd(self, peer: int, size: int, wanted: int) -> str:
         return f"{self.members[peer].name} sent {size} bytes where {wanted} belong"
 
-    def _thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=f"edgecarbon-{name}", daemon=True)
+    def _thread(self, name: str, work: Callable[..., None], *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=work, args=arguments, name=f"edgecarbon-{name}", daemon=True)
         thread.start()
         return thread
 
