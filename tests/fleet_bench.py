@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import hashlib
 import json
 import multiprocessing
 import secrets
@@ -11,7 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peers
+from edgecarbon.config.devices import DeviceCarbon, Estimate, Limits, SshDevice, Virtual
+from edgecarbon.config.fleet import Fleet
+from edgecarbon.fleet import virtual
 from edgecarbon.fleet.authority import make_certificates
+from edgecarbon.payload import build_payload
+from edgecarbon.together import FleetOrder, measure_together
 
 OPT = {
     "model_type": "opt", "hidden_size": 32, "num_hidden_layers": 6, "ffn_dim": 64, "num_attention_heads": 4, "vocab_size": 97,
@@ -102,3 +110,78 @@ def _serve(pipe: Any) -> None:
             pipe.send((True, work(*job)))
         except BaseException:
             pipe.send((False, traceback.format_exc()))
+
+
+class Stand:
+    """Virtual hosts of this machine with real sshd's, and fleets' runs on them as the workflow makes them.
+
+    Args:
+        hosts: name -> {cpu_percent, up_mbyte_per_s, down_mbyte_per_s}.
+    """
+
+    def __init__(self, folder: Path, hosts: dict[str, dict[str, float]]) -> None:
+        self.folder, self.hosts = folder, hosts
+        build_payload(folder / "payload.pyz")
+        self.running = virtual.start(
+            {n: {"transport": "ssh", **host} for n, host in hosts.items()}, Path(".fleet"), peers.ROOT
+        )
+
+    def stop(self) -> None:
+        self.running.stop()
+
+    def order(
+        self,
+        placement: dict[str, Any] | None,
+        *,
+        training: dict[str, Any] | None = None,
+        run: str = "test",
+        **fleet: Any,
+    ) -> FleetOrder:
+        estimate = Estimate(busy_watts=20.0).model_dump()
+        device = {
+            "accelerator": "cpu",
+            "peak_tflops": None,
+            "meters": ["estimate"],
+            "estimate": estimate,
+            "virtual": True,
+        }
+        return FleetOrder(
+            workload=run, name="stand", repeat=1, placement=placement, deadline_s=300.0,
+            fleet={**Fleet(devices=list(self.hosts)).model_dump(), "join_s": 60.0, **fleet},
+            devices={name: self._entry(name) for name in self.hosts},
+            settings={
+                "weights": "random", "revision": None, "training": training_part(warmup_steps=1, **(training or {})),
+                "measurement": {
+                    "idle_before_s": 0.2, "idle_after_s": 0.2, "sample_period_s": 0.1, "minimum_window_s": 1.0,
+                },
+                "devices": dict.fromkeys(self.hosts, device),
+            },
+        )  # fmt: skip
+
+    def measure(self, order: FleetOrder, config: dict[str, Any]) -> dict[str, Any]:
+        """The record of a run."""
+        place = self.folder / order.workload
+        place.mkdir(exist_ok=True)
+        (place / "model.json").write_text(json.dumps({"name": "test", "config": config}))
+        self._tokens(place, order.settings["training"], config["vocab_size"])
+        measure_together(
+            order, self.folder / "payload.pyz", place / "model.json", place / "tokens.bin", place / "logs", place / "attempts",
+            place / "record.json",
+        )  # fmt: skip
+        return json.loads((place / "record.json").read_text())
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        return SshDevice(
+            transport="ssh", virtual=Virtual(**self.hosts[name]), meters=["estimate"],
+            carbon=DeviceCarbon(role="edge", embodied="generic-computer"), limits=Limits(wait_s=0.0, silence_s=10.0),
+        ).model_dump(mode="json")  # fmt: skip
+
+    def _tokens(self, place: Path, training: dict[str, Any], vocabulary: int) -> None:
+        length, blocks = (
+            training["sequence_length"],
+            training["batch_size"] * (training["steps"] + training["warmup_steps"]),
+        )
+        words = array.array("i", (n * 7919 % vocabulary for n in range(blocks * length))).tobytes()
+        (place / "tokens.bin").write_bytes(words)
+        facts = {"sha256": hashlib.sha256(words).hexdigest(), "blocks": blocks, "sequence_length": length}
+        (place / "tokens.json").write_text(json.dumps(facts))

@@ -29,7 +29,7 @@ from .exclusive import take_machine  # noqa: E402
 from .guard import Guard  # noqa: E402
 from .progress import Progress  # noqa: E402
 from .result import Outcome  # noqa: E402
-from .spec import Spec, load, parse  # noqa: E402
+from .spec import load, parse  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     except WorkerError as error:
         guard.done()
-        _fail(outcome, progress, error.kind, str(error))
+        _fail(outcome, progress, error.kind, str(error), error.peer)
         return 2 if error.kind == "bad_spec" else 1
     except Interrupted as error:
         _fail(outcome, progress, error.kind, str(error))
@@ -112,7 +112,6 @@ def _work(options: argparse.Namespace, outcome: Outcome, progress: Progress, gua
         f"process {os.getpid()}, run {spec.run_id}",
         options.lock_wait,
         lambda holder: progress.note(f"waiting for the device, held by {holder}"),
-        one_of_many(spec),
     )
     guard.set_deadline(spec.deadline_s)
     own = own_sha256()
@@ -137,11 +136,6 @@ def _work(options: argparse.Namespace, outcome: Outcome, progress: Progress, gua
     train(spec, outcome, progress)
 
 
-def one_of_many(spec: Spec) -> str | None:
-    """What tells this device's lock from those of others on the same machine: virtual hosts of a fleet run together."""
-    return spec.run_id.replace("/", "-") + f"-{spec.fleet.get('rank')}" if spec.fleet and spec.device.virtual else None
-
-
 def _identify(outcome: Outcome, data: Any) -> None:
     """Take over what names the run, so that even a refused spec gets a result that the host can match to it."""
     if isinstance(data, dict):
@@ -159,8 +153,8 @@ def own_sha256() -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fail(outcome: Outcome, progress: Progress, kind: Kind, message: str) -> None:
-    outcome.finish({"kind": kind, "message": message})
+def _fail(outcome: Outcome, progress: Progress, kind: Kind, message: str, peer: str | None = None) -> None:
+    outcome.finish({"kind": kind, "message": message, **({} if peer is None else {"peer": peer})})
     progress.emit("done", status="failed")
     _complain(message)
 

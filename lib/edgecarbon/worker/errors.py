@@ -11,9 +11,11 @@ KINDS: tuple[str, ...] = get_args(Kind)
 class WorkerError(Exception):
     """A known failure: `kind` goes into result.json, the text is one line that a person can act on."""
 
-    def __init__(self, kind: Kind, message: str) -> None:
+    def __init__(self, kind: Kind, message: str, peer: str | None = None) -> None:
         super().__init__(message)
         self.kind: Kind = kind
+        self.peer = peer
+        """In a fleet, the member that is to blame, where it is known."""
 
 
 class Interrupted(BaseException):

@@ -18,19 +18,18 @@ from .errors import WorkerError
 POLL_S = 0.5
 
 
-def take_machine(words: str, wait_s: float, on_wait: Callable[[str], None], part: str | None = None) -> None:
+def take_machine(words: str, wait_s: float, on_wait: Callable[[str], None]) -> None:
     """Hold the machine from now to the end of this process.
 
     Args:
         words: who this is, for whoever has to wait.
         wait_s: how long to wait for another holder, s.
         on_wait: called once with the holder's words, when there is one.
-        part: names the part of this machine that is taken, where it carries several virtual hosts; None takes all of it.
 
     Raises:
         WorkerError: `busy`, not free in time.
     """
-    path = Path(tempfile.gettempdir()) / ("edgecarbon-device.lock" if part is None else f"edgecarbon-{part}.lock")
+    path = Path(tempfile.gettempdir()) / "edgecarbon-device.lock"
     descriptor = _open_shared(path)
     give_up, told = time.monotonic() + wait_s, False
     while True:

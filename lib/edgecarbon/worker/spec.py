@@ -69,7 +69,6 @@ class DeviceSpec:
 
     accelerator: str
     peak: Peak | None
-    virtual: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,9 +260,11 @@ def _device(fields: Fields) -> DeviceSpec:
         part = fields.part("peak_tflops")
         peak = Peak(part.number("value", above=True), part.choice("precision", ("fp32", "bf16")), part.text("source"))
         part.done()
-    virtual = False if fields.absent("virtual") else fields.choice("virtual", (True, False))
+    # For the record only: a virtual host's figures are this machine's.
+    if not fields.absent("virtual") and not isinstance(fields.take("virtual"), bool):
+        raise fields.fail("virtual", "true or false")
     fields.done()
-    return DeviceSpec(accelerator, peak, virtual)
+    return DeviceSpec(accelerator, peak)
 
 
 def _measurement(fields: Fields) -> MeasurementSpec:

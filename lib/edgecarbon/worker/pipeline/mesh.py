@@ -57,8 +57,7 @@ class PeerFailure(WorkerError):
     """Another member is lost or has failed: `peer` is its name, or None where nobody in particular is to blame."""
 
     def __init__(self, message: str, peer: str | None) -> None:
-        super().__init__("peer", message)
-        self.peer = peer
+        super().__init__("peer", message, peer)
 
 
 class Mesh:
