@@ -28,7 +28,7 @@ BEAT_S = 1.0
 _HANDSHAKE_S = 10.0
 _RETRY_S = 0.3
 _PIECE = 1 << 20
-_MOST_STRANGERS = 16
+_MOST_STRANGERS = 64
 MOST_BYTES = 1 << 33
 """Of one message; more is a peer that has lost its way."""
 
@@ -119,6 +119,7 @@ class Mesh:
             )
             self.fail(f"not in touch after {within_s:g} s with {words}", self.members[away[0]].name)
             raise self.failure or AssertionError
+        self._stop_listening()  # everybody is here: nobody else has any business with this run
         for peer in self.peers:
             self._thread(f"read-{peer}", self._read, peer)
             self._writers.append(self._thread(f"write-{peer}", self._write, peer))
@@ -135,6 +136,12 @@ class Mesh:
                 "bad_spec", f"port {port}: cannot listen there: {error.strerror}; give the fleet another"
             ) from error
         self._thread("accept", self._accept)
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            with contextlib.suppress(OSError):
+                self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+            self._server.close()
 
     def _context(self, purpose: ssl.Purpose) -> ssl.SSLContext:
         context = ssl.create_default_context(purpose, cafile=str(self._authority))
@@ -197,7 +204,7 @@ class Mesh:
                     self._joined.notify_all()
                 return
             except ssl.SSLError as error:
-                self._trouble[peer] = f"its certificate or ours was refused: {error.reason or error}"
+                self._trouble[peer] = f"its certificate or ours was refused: {getattr(error, 'reason', None) or error}"
             except OSError as error:
                 self._trouble[peer] = f"{member.address}:{member.port}: {error.strerror or error}"
             if stream is not None:
@@ -273,11 +280,11 @@ class Mesh:
         for writer in self._writers:
             writer.join(BEAT_S + 1.0)
         self._closing = True
-        for end in (self._server, *self._to.values(), *self._from.values()):
-            if end is not None:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
+        self._stop_listening()
+        for end in (*self._to.values(), *self._from.values()):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     # -- threads ------------------------------------------------------------------------------------------------------
 

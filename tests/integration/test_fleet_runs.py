@@ -1,0 +1,133 @@
+"""Fleets' runs on virtual hosts, through dispatch: what comes back, and how a run ends when a member is taken away."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import fleet_bench
+from fleet_bench import Stand
+
+HOSTS = {name: {"cpu_percent": 100, "up_mbyte_per_s": 10, "down_mbyte_per_s": 10} for name in ("ada", "bob", "cyd")}
+PLACEMENT = {"grid": [["ada", "bob", "cyd"]], "layers": [3, 1, 2], "micro_batches": 4, "order": "1f1b"}
+SILENCE_S = 5.0
+# Silence, the heartbeat's period, writing the results, and a machine that has two cores for three hosts.
+ENDED_WITHIN_S = SILENCE_S + 10.0
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("fleet")
+        patch.chdir(folder)
+        made = Stand(folder, HOSTS)
+        yield made
+        made.stop()
+
+
+def members_of(stand: Stand) -> dict[str, psutil.Process]:
+    """The worker of each host."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.endswith("payload.pyz") for word in words) and "run" in words:
+            try:
+                place = Path(process.cwd())
+            except psutil.Error:
+                continue
+            if stand.folder in place.parents:
+                found[place.relative_to(stand.folder / ".fleet").parts[0]] = process
+    return found
+
+
+def test_a_run_is_whole_and_its_bytes_agree_at_both_ends(stand):
+    order = stand.order(PLACEMENT, training={"steps": 3}, run="whole")
+    record = stand.measure(order, fleet_bench.OPT)
+    assert record["provenance"] == "measured"
+    assert [member["name"] for member in record["members"]] == ["ada", "bob", "cyd"]
+    parts = {member["name"]: member["result"]["fleet"] for member in record["members"]}
+    assert [part["layers"] for part in parts.values()] == [3, 1, 2]
+    for name, part in parts.items():
+        for peer, moved in part["peers"].items():
+            assert moved["sent_bytes"] == parts[peer]["peers"][name]["received_bytes"]
+        assert part["busy_s"] > 0
+        assert abs(part["clock_offset_s"]) < 0.01  # one machine, one clock
+        kinds = {row[0] for row in part["last_step"]["spans"]}
+        assert {"forward", "backward", "optimizer"} <= kinds
+    # Keys are on neither end afterwards, and in no record.
+    text = (stand.folder / "whole" / "record.json").read_text()
+    assert "PRIVATE KEY" not in text
+    assert not list(stand.folder.rglob("*.pem"))
+    readings = [m["result"]["readings"] for m in record["members"]]
+    assert all(any(r["window"] == "train" and r["joules"] > 0 for r in rows) for rows in readings)
+
+
+def test_the_network_is_measured(stand):
+    record = stand.measure(stand.order(None, run="network"), fleet_bench.OPT)
+    links = {(m["name"], link["to"]): link for m in record["members"] for link in m["result"]["fleet"]["links"]}
+    assert len(links) == 6
+    for link in links.values():
+        assert 7e6 < link["bytes_per_s"] < 11e6
+        assert 0 < link["delay_s"] < 0.05
+
+
+def take_away(process: psutil.Process, how: str) -> None:
+    if how == "cut off":
+        subprocess.run(
+            ["nsenter", "-t", str(process.pid), "-n", "ip", "link", "set", "eth0", "down"],
+            check=True,
+            capture_output=True,
+        )
+    else:
+        process.send_signal({"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}[how])
+
+
+@pytest.mark.parametrize("link", ["tls", "gloo"])
+@pytest.mark.parametrize("how", ["killed", "stopped", "cut off"])
+def test_a_member_taken_away_ends_the_run_and_is_named(stand, how, link):
+    name = f"{how}-{link}".replace(" ", "-")
+    order = stand.order(PLACEMENT, training={"steps": 100_000, "threads": 1}, run=name, silence_s=SILENCE_S, link=link)
+    order.settings["training"]["warmup_steps"] = 1
+    found = {}
+    running = threading.Thread(target=lambda: found.update(stand.measure(order, fleet_bench.OPT)))
+    running.start()
+    victim = None
+    try:
+        give_up = time.monotonic() + 90
+        while len(workers := members_of(stand)) < 3 or not _training(stand, name):
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+        time.sleep(1.0)
+        victim = workers["cyd"]
+        began = time.monotonic()
+        take_away(victim, how)
+        others = [workers["ada"], workers["bob"]]
+        _, alive = psutil.wait_procs(others, timeout=ENDED_WITHIN_S)
+        assert not alive, f"still there after {ENDED_WITHIN_S} s"
+        ended_s = time.monotonic() - began
+        running.join(40)
+        assert not running.is_alive()
+    finally:
+        if victim is not None:
+            subprocess.run(
+                ["nsenter", "-t", str(psutil.Process(victim.pid).pid), "-n", "ip", "link", "set", "eth0", "up"],
+                check=False, capture_output=True,
+            ) if psutil.pid_exists(victim.pid) else None  # fmt: skip
+    print(f"{how}, {link}: the others ended after {ended_s:.1f} s")
+    assert found["provenance"] == "absent"
+    assert found["missing"]["reason"].startswith("cyd: "), found["missing"]["reason"]
+    assert "cyd is lost" in found["missing"]["reason"]
+    assert members_of(stand) == {}
+    kept = sorted((stand.folder / name / "attempts").glob("*/*/result.json"))
+    assert {path.parent.name for path in kept} >= {"ada", "bob"}  # what was measured so far is kept
+
+
+def _training(stand: Stand, name: str) -> bool:
+    texts = [path.read_text() for path in (stand.folder / name / "attempts").glob("*/*/progress.jsonl")]
+    return len(texts) == 3 and all('"phase": "train"' in text for text in texts)
