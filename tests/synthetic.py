@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from edgecarbon.records import canonical_sha256
 from edgecarbon.store.parquet import WRITE_OPTIONS, readings_table, run_table, samples_table, write_run_parquet
-from edgecarbon.store.schema import SCENARIO_TABLES, STEPS
+from edgecarbon.store.schema import FLEET_SCALING, FLEET_TABLES, SCENARIO_TABLES, STEPS
 
 TICK_S = 0.1
 IDLE_S = 2.0
@@ -163,8 +164,17 @@ def write_run(root: Path, data: dict[str, Any], values: list[list[float | None]]
     return outputs["run"]
 
 
-def write_scenario(root: Path, name: str, runs: list[dict[str, Any]], grams: float = 5.0) -> Path:
-    """Carbon Parquet of a scenario for these runs (rows of `runs`), with made-up grams; returns its directory."""
+def write_scenario(
+    root: Path,
+    name: str,
+    runs: list[dict[str, Any]],
+    grams: float = 5.0,
+    fleets: Sequence[dict[str, Any]] | None = None,
+) -> Path:
+    """Carbon Parquet of a scenario for these runs (rows of `runs`), with made-up grams; returns its directory.
+
+    `fleets` are rows of `fleet_carbon`; without them there is one, of a fleet that is in no other table.
+    """
     parts = {"operational_grams": grams, "embodied_grams": 2.0, "network_grams": 1.0, "total_grams": grams + 3}
     copied = ("run_id", "workload", "device", "repeat", "role", "energy_joules", "boundary", "provenance")
     carbon = [
@@ -176,12 +186,146 @@ def write_scenario(root: Path, name: str, runs: list[dict[str, Any]], grams: flo
     verdict = {"attribution": "sunk", "ratio_cloud_over_edge": 1.5, "winner": "edge", "flips": True, "comparable": True}
     verdicts = [{**pair, **verdict}]
     assumptions = [{"name": "synthetic/pue", "value": 1.1, "low": 1.05, "high": 1.2, "unit": "1", "source": SOURCE}]
+    fleet_rows = fleet_carbon()[:1] if fleets is None else fleets
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    for table, rows in zip(SCENARIO_TABLES, (carbon, verdicts, assumptions), strict=True):
+    for table, rows in zip(SCENARIO_TABLES, (carbon, verdicts, assumptions, fleet_rows), strict=True):
         content = pa.Table.from_pylist([{"scenario": name, **row} for row in rows], schema=table.arrow_schema())
         pq.write_table(content, folder / f"{table.name}.parquet", compression="zstd")
     return folder
+
+
+def fleet_run(
+    name: str = "synthetic-opt/synthetic-fleet/r1",
+    *,
+    stages: int = 4,
+    replicas: int = 1,
+    micro_batches: int = 4,
+    forward_s: float = 0.5,
+    **facts: Any,
+) -> list[list[dict[str, Any]]]:
+    """Rows of `fleet_runs`, `fleet_members` and `fleet_spans` of one run: GPipe on equal stages.
+
+    Args:
+        name: WORKLOAD/FLEET/rN, or WORKLOAD/FLEET/simulated.
+        forward_s: a micro-batch's forward pass at one stage; all else follows from it.
+        facts: columns of `fleet_runs` in which this run differs.
+    """
+    workload, fleet, which = name.split("/")
+    measured = which != "simulated"
+    key = {"fleet_work": f"{workload}/{fleet}", "fleet_run": name}
+    tau, count = 0.2 * forward_s, stages * replicas
+    passes_s = (micro_batches + stages) * 3 * (forward_s + tau)
+    step_s = passes_s + forward_s
+    members: list[dict[str, Any]] = []
+    spans: list[dict[str, Any]] = []
+    for rank in range(count):
+        replica, stage = divmod(rank, stages)
+        who = {**key, "rank": rank, "member": f"member-{rank + 1}", "stage": stage, "replica": replica}
+        mine = _fleet_spans(stage, stages, micro_batches, forward_s, tau, passes_s)
+        spans += [{**who, **one} for one in mine]
+        busy_s = sum(
+            one["end_s"] - one["start_s"] for one in mine if one["kind"] in ("forward", "backward", "optimizer")
+        )
+        members.append({
+            **who, "device": f"synthetic-{rank % 3}", "layers": 3, "busy_s": busy_s, "wait_s": step_s - busy_s,
+            "exchange_s": 0.5 * forward_s, "sent_bytes": 3e6 * (1 + stage), "received_bytes": 3e6,
+            "compute_joules": 8.0 * busy_s, "idle_joules": 2.0 * (step_s - busy_s), "radio_joules": 1.5 + stage,
+            "radio_provenance": "modelled", "provenance": "estimated" if measured else "modelled", "boundary": "battery",
+        })  # fmt: skip
+    joules = sum(one["compute_joules"] + one["idle_joules"] + one["radio_joules"] for one in members)
+    run = {
+        **key, "workload": workload, "fleet": fleet, "repeat": int(which[1:]) if measured else None,
+        "record_kind": "measured" if measured else "simulated", "provenance": members[0]["provenance"], "members": count,
+        "left_out": [], "stages": stages, "replicas": replicas, "micro_batches": micro_batches, "pass_order": "gpipe",
+        "link": "tls" if measured else None, "boundary_codec": "fp32", "gradient_codec": "fp32", "steps": 10,
+        "tokens_per_step": 8192, "step_s": step_s, "tokens_per_second": 8192 / step_s, "energy_joules_per_step": joules,
+        "loss_first": 10.8 if measured else None, "loss_last": 9.5 if measured else None, "virtual_host": False,
+        "plan_statement": "optimal for the cost model", "record_sha256": "0" * 64, **facts,
+    }  # fmt: skip
+    return [[run], members, spans]
+
+
+def _fleet_spans(
+    stage: int, stages: int, micro_batches: int, forward_s: float, tau: float, passes_s: float
+) -> list[dict[str, Any]]:
+    """What a member of `fleet_run` does in a step, in order, less who it is."""
+    found: list[dict[str, Any]] = []
+
+    def add(kind: str, start_s: float, length_s: float, micro_batch: int | None = None, **peer: Any) -> None:
+        found.append(
+            {"kind": kind, "micro_batch": micro_batch, "start_s": start_s, "end_s": start_s + length_s, **peer}
+        )
+
+    beat, turn = forward_s + tau, (micro_batches + stages) * (forward_s + tau)
+    for number in range(micro_batches):
+        there, back = (number + stage) * beat, turn + 2 * (number + stages - 1 - stage) * beat
+        if stage > 0:
+            add("transfer", there - tau, tau, number, peer=f"member-{stage}")
+        add("forward", there, forward_s, number)
+        add("wait", there + forward_s, tau)
+        add("backward", back, 2 * forward_s, number)
+    for kind, place in (("reduce", 0.0), ("tie", 0.2), ("norm", 0.35)):
+        add(kind, passes_s + place * forward_s, 0.15 * forward_s)
+    add("optimizer", passes_s + 0.5 * forward_s, 0.5 * forward_s)
+    return found
+
+
+def missing_fleet_run(name: str, reason: str) -> list[list[dict[str, Any]]]:
+    """The same of a run that did not come about."""
+    workload, fleet, which = name.split("/")
+    key = {"fleet_work": f"{workload}/{fleet}", "fleet_run": name, "workload": workload, "fleet": fleet}
+    told = {"record_kind": "missing", "missing_reason": reason, "provenance": "absent", "repeat": int(which[1:])}
+    return [[{**key, **told, "members": 4, "left_out": [], "record_sha256": "0" * 64}], [], []]
+
+
+def write_fleet(root: Path, *runs: list[list[dict[str, Any]]]) -> Path:
+    """Parquet of the runs of one fleet (of `fleet_run`) under `root`; returns its directory WORKLOAD/FLEET."""
+    folder = root / runs[0][0][0]["fleet_work"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, parts in zip(FLEET_TABLES, zip(*runs, strict=True), strict=True):
+        content = pa.Table.from_pylist([row for part in parts for row in part], schema=table.arrow_schema())
+        pq.write_table(content, folder / f"{table.name}.parquet", **WRITE_OPTIONS)
+    return folder
+
+
+def write_scaling(root: Path, workload: str = "synthetic-opt", variants: Sequence[str] = ("fp32", "int8")) -> Path:
+    """Parquet of a scaling study under `root`, from 2 to 1,000 devices; returns its directory."""
+    folder = root / workload
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "workload": workload, "device": "synthetic-phone", "variant": variant, "devices": devices, "stages": 1,
+            "replicas": devices, "step_s": 10.0, "tokens_per_second": 50.0 * devices,
+            "communication_bytes_per_token": 1e5 * devices / 4**order, "joules_per_token": 1.0 + 0.01 * devices,
+            "radio_joules_per_token": 0.01 * devices / 4**order,
+        }
+        for order, variant in enumerate(variants)
+        for devices in (2, 5, 10, 30, 100, 300, 1000)
+    ]  # fmt: skip
+    content = pa.Table.from_pylist(rows, schema=FLEET_SCALING.arrow_schema())
+    pq.write_table(content, folder / f"{FLEET_SCALING.name}.parquet", **WRITE_OPTIONS)
+    return folder
+
+
+def fleet_carbon(
+    name: str = "synthetic-opt/synthetic-fleet/r1", cloud_device: str | None = "synthetic-gpu", **facts: Any
+) -> list[dict[str, Any]]:
+    """Rows of `fleet_carbon` of a run under two attributions, less the scenario: the fleet emits less under `sunk` alone."""
+    workload, fleet, _ = name.split("/")
+    energy = {"energy_joules": 9000.0, "compute_joules": 6000.0, "idle_joules": 2000.0, "radio_joules": 1000.0}
+    rows = []
+    for attribution, embodied in (("sunk", 0.0), ("time_share", 4.0)):
+        total = 1.0 + embodied
+        cloud = {"cloud_energy_joules": 4000.0, "cloud_duration_s": 20.0, "cloud_total_grams": 2.0}
+        rows.append({
+            "fleet_run": name, "workload": workload, "fleet": fleet, "cloud_device": cloud_device,
+            "attribution": attribution, **energy, "duration_s": 900.0, "operational_grams": 1.0,
+            "embodied_grams": embodied, "total_grams": total, "total_low_grams": 0.7 * total,
+            "total_high_grams": 1.6 * total, "provenance": "estimated",
+            **({**cloud, "ratio_cloud_over_fleet": 2.0 / total} if cloud_device else {}), **facts,
+        })  # fmt: skip
+    return rows
 
 
 def bulk(root: Path, runs: int, samples: int, *, devices: int = 20) -> list[Path]:

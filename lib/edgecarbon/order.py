@@ -50,3 +50,59 @@ def read_order(config: Path, run: Run) -> Order:
         data["settings"][run.workload][run.device],
         data["experiment"]["deadline_s"],
     )
+
+
+@dataclass(frozen=True)
+class FleetOrder:
+    """A fleet's run, as plain data.
+
+    Attributes:
+        fleet: the fleet's validated entry, field for field; `name` its name.
+        devices: the entry of each member, by name, in the fleet's order.
+        settings: what decides the training, as of a lone device's run, with each member's own part under `devices`.
+        placement: grid of member names, layers, micro_batches and order; None only measures the network.
+    """
+
+    workload: str
+    name: str
+    repeat: int
+    fleet: dict[str, Any]
+    devices: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
+    placement: dict[str, Any] | None
+    deadline_s: float
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.workload}/{self.name}/r{self.repeat}"
+
+    @property
+    def members(self) -> list[str]:
+        """The members that take part, by rank."""
+        if self.placement is None:
+            return list(self.devices)
+        return [name for row in self.placement["grid"] for name in row]
+
+
+def read_fleet_order(
+    config: Path, workload: str, name: str, repeat: int, placement: dict[str, Any] | None
+) -> FleetOrder:
+    """Read the order of a fleet's run from the resolved configuration.
+
+    Args:
+        placement: what `workflow/scripts/fleet_forecast.py` planned; None only measures the network.
+    """
+    data = json.loads(config.read_text(encoding="utf-8"))
+    fleet = data["fleets"][name]
+    settings = {member: data["settings"][workload][member] for member in fleet["devices"]}
+    shared = {key: part for key, part in settings[fleet["devices"][0]].items() if key != "device"}
+    return FleetOrder(
+        workload,
+        name,
+        repeat,
+        fleet,
+        {member: data["fleet"][member] for member in fleet["devices"]},
+        {**shared, "devices": {member: part["device"] for member, part in settings.items()}},
+        placement,
+        data["experiment"]["deadline_s"],
+    )

@@ -5,6 +5,7 @@ Light on purpose: every start of Snakemake imports it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from edgecarbon.config.base import nearest, read_yaml, validate
 from edgecarbon.config.devices import Device, DevicesFile, RemoteDevice
 from edgecarbon.config.experiment import Experiment
+from edgecarbon.config.fleet import Fleet
 from edgecarbon.config.inputs import Inputs, ReferenceDevice, load_inputs
 from edgecarbon.config.scenario import load_scenario
 from edgecarbon.errors import UserError
@@ -31,12 +33,15 @@ class Project:
 
     Attributes:
         fleet: every device of the devices file; `devices` are those that the experiment names.
+        references: every reference device that the experiment, or one of its fleets, names.
+        fleets: the fleets that the experiment names.
     """
 
     experiment: Experiment
     fleet: dict[str, Device]
     references: dict[str, ReferenceDevice]
     config_name: str
+    fleets: dict[str, Fleet] = dataclasses.field(default_factory=dict)
 
     @property
     def devices(self) -> dict[str, Device]:
@@ -61,6 +66,28 @@ class Project:
     def runs(self) -> list[Run]:
         return self.measured_runs + self.modelled_runs
 
+    def fleet_runs(self, workload: str, fleet: str) -> list[Run]:
+        """Measured runs of a fleet; none of one that is only modelled."""
+        repeats = self.experiment.repeats if self.fleets[fleet].devices else 0
+        return [Run(workload, fleet, repeat) for repeat in range(1, repeats + 1)]
+
+    @property
+    def all_fleet_runs(self) -> list[Run]:
+        return [
+            run
+            for workload in self.experiment.workloads
+            for fleet in self.fleets
+            for run in self.fleet_runs(workload, fleet)
+        ]
+
+    def fleet_settings(self, workload: str, fleet: str) -> dict[str, Any]:
+        """What decides a fleet's measurement, beside its plan."""
+        members = self.fleets[fleet].devices
+        first = self.run_settings(workload, members[0])
+        devices = {name: self.run_settings(workload, name)["device"] for name in members}
+        shared = {key: part for key, part in first.items() if key != "device"}
+        return {**shared, "devices": devices, "fleet": self.fleets[fleet].decisive()}
+
     def to_json(self) -> dict[str, Any]:
         """The resolved configuration, as written to `results/configs/` and read back by the scripts."""
         return {
@@ -68,6 +95,7 @@ class Project:
             "experiment": self.experiment.model_dump(mode="json"),
             "fleet": {name: device.model_dump(mode="json") for name, device in self.fleet.items()},
             "references": {name: device.model_dump(mode="json") for name, device in self.references.items()},
+            "fleets": {name: fleet.model_dump(mode="json") for name, fleet in self.fleets.items()},
             "settings": {
                 workload: {device: self.run_settings(workload, device) for device in self.devices}
                 for workload in self.experiment.workloads
@@ -124,6 +152,39 @@ class Project:
             name: device.carbon_facts() for name, device in self.references.items()
         }
 
+    def scaling_settings(self) -> dict[str, Any]:
+        """What decides the scaling study, beside the model."""
+        study = self.experiment.scaling
+        if study is None:
+            return {}
+        return {"study": study.model_dump(mode="json"), "device": self.references[study.device].model_dump(mode="json")}
+
+    @property
+    def scaling_folders(self) -> list[Path]:
+        """Where the scaling study's tables are, one folder a workload; none where there is no study."""
+        return [Path("results/parquet/scaling") / name for name in self.experiment.workloads if self.experiment.scaling]
+
+    @property
+    def fleet_folders(self) -> list[Path]:
+        """Where the fleets' tables are, WORKLOAD/FLEET."""
+        return [
+            Path("results/parquet/fleets") / name / fleet for name in self.experiment.workloads for fleet in self.fleets
+        ]
+
+    def forecast_settings(self, workload: str, fleet: str) -> dict[str, Any]:
+        """What decides a fleet's plan and simulation, beside its members' own runs."""
+        kinds = dict.fromkeys(self.fleets[fleet].kinds())
+        return {
+            "fleet": self.fleets[fleet].decisive(),
+            "size": self.workload_size(workload),
+            "threads": self.experiment.workloads[workload].threads,
+            "references": {
+                name: self.references[name].model_dump(mode="json") for name in kinds if name in self.references
+            },
+            "carbon": {name: self.carbon_facts()[name] for name in kinds},
+            "scenario": self.experiment.scenarios[0],
+        }
+
 
 def load_project(config_files: list[str], overrides: dict[str, Any] | None = None, root: Path = Path()) -> Project:
     """Read and check an experiment with everything that it names.
@@ -145,14 +206,19 @@ def load_project(config_files: list[str], overrides: dict[str, Any] | None = Non
         source += ", --config"
     experiment = validate(Experiment, data, source)
     devices_path = root / experiment.devices_file
-    fleet = validate(DevicesFile, read_yaml(devices_path), experiment.devices_file).devices
+    devices_file = validate(DevicesFile, read_yaml(devices_path), experiment.devices_file)
     inputs = load_inputs(root / INPUTS)
-    _check_names(experiment, fleet, inputs, source, root)
+    _check_names(experiment, devices_file, inputs, source, root)
+    fleets = {name: devices_file.fleets[name] for name in experiment.fleets}
+    modelled = [kind for fleet in fleets.values() for kind in fleet.modelled]
+    modelled += [experiment.scaling.device] if experiment.scaling else []
+    references = dict.fromkeys([*experiment.reference_devices, *modelled])
     return Project(
         experiment,
-        fleet,
-        {name: inputs.reference_devices.entries[name] for name in experiment.reference_devices},
+        devices_file.devices,
+        {name: inputs.reference_devices.entries[name] for name in references},
         source,
+        fleets,
     )
 
 
@@ -164,6 +230,7 @@ def read_project(path: Path) -> Project:
         validate(DevicesFile, {"devices": data["fleet"]}, str(path)).devices,
         {name: validate(ReferenceDevice, device, str(path)) for name, device in data["references"].items()},
         data["config_name"],
+        {name: validate(Fleet, fleet, str(path)) for name, fleet in data["fleets"].items()},
     )
 
 
@@ -190,7 +257,8 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> None:
             base[key] = value
 
 
-def _check_names(experiment: Experiment, fleet: dict[str, Device], inputs: Inputs, source: str, root: Path) -> None:
+def _check_names(experiment: Experiment, devices_file: DevicesFile, inputs: Inputs, source: str, root: Path) -> None:
+    fleet, fleets = devices_file.devices, devices_file.fleets
     if not experiment.devices and not experiment.reference_devices:
         raise UserError(f"{source}: devices: name at least one device or reference device; {nearest('', list(fleet))}")
     references = inputs.reference_devices
@@ -200,11 +268,22 @@ def _check_names(experiment: Experiment, fleet: dict[str, Device], inputs: Input
         ("devices", experiment.devices, list(fleet), experiment.devices_file),
         ("reference_devices", experiment.reference_devices, list(references.entries), references.file),
         ("scenarios", experiment.scenarios, scenarios, SCENARIOS),
+        ("fleets", experiment.fleets, list(fleets), f"{experiment.devices_file}: fleets"),
+        (
+            "scaling.device",
+            [experiment.scaling.device] if experiment.scaling else [],
+            list(references.entries),
+            references.file,
+        ),
     ):
         unknown = [name for name in names if name not in valid]
         problems += [f"{source}: {field}: '{name}' is not in {where}; {nearest(name, valid)}" for name in unknown]
     for name in sorted(set(experiment.devices) & set(references.entries)):
         problems.append(f"{experiment.devices_file}: devices.{name}: {references.file} has this name too; rename yours")
+    for name in experiment.fleets:
+        problems += (
+            _fleet_problems(name, fleets, experiment, list(references.entries), source) if name in fleets else []
+        )
     if problems:
         raise UserError("\n".join(problems))
     for name in experiment.devices:
@@ -212,3 +291,23 @@ def _check_names(experiment: Experiment, fleet: dict[str, Device], inputs: Input
         inputs.embodied.find(fleet[name].carbon.embodied, f"{where}.embodied")
     for name in experiment.scenarios:
         load_scenario(root / SCENARIOS / f"{name}.yaml", inputs)
+
+
+def _fleet_problems(
+    name: str, fleets: dict[str, Fleet], experiment: Experiment, references: list[str], source: str
+) -> list[str]:
+    """What keeps a fleet from being planned."""
+    where = f"{experiment.devices_file}: fleets.{name}"
+    problems = [
+        f"{where}.modelled: '{kind}' is no reference device; {nearest(kind, references)}"
+        for kind in fleets[name].modelled
+        if kind not in references
+    ]
+    # A fleet is planned from what its members do alone.
+    alone = [member for member in fleets[name].devices if member not in experiment.devices]
+    if alone:
+        problems.append(
+            f"{source}: devices: '{alone[0]}' is a member of fleet '{name}', which is planned from its own runs; add it to "
+            "`devices`"
+        )
+    return problems

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,42 +20,14 @@ from edgecarbon.dispatch.condition import wait_until_fit
 from edgecarbon.dispatch.process import answer
 from edgecarbon.errors import DeviceTrouble, UserError
 from edgecarbon.fleet.authority import Certificates, make_certificates
+from edgecarbon.order import FleetOrder
 from edgecarbon.progress import ProgressLine, printable
 
 RECORD_KIND = "fleet"
 PROBE_BYTES = 4_000_000
-
-
-@dataclass(frozen=True)
-class FleetOrder:
-    """A fleet's run, as plain data.
-
-    Attributes:
-        fleet: the fleet's validated entry, field for field; `name` its name.
-        devices: the entry of each member, by name, in the fleet's order.
-        settings: what decides the training, as of a lone device's run, with each member's own part under `devices`.
-        placement: grid of member names, layers, micro_batches and order; None only measures the network.
-    """
-
-    workload: str
-    name: str
-    repeat: int
-    fleet: dict[str, Any]
-    devices: dict[str, dict[str, Any]]
-    settings: dict[str, Any]
-    placement: dict[str, Any] | None
-    deadline_s: float
-
-    @property
-    def run_id(self) -> str:
-        return f"{self.workload}/{self.name}/r{self.repeat}"
-
-    @property
-    def members(self) -> list[str]:
-        """The members that take part, by rank."""
-        if self.placement is None:
-            return list(self.devices)
-        return [name for row in self.placement["grid"] for name in row]
+LOOK_S = 0.5
+END_S = 5.0
+"""Beyond the fleet's silence, how long members may take to end by themselves once one has failed, s."""
 
 
 @dataclass
@@ -148,11 +120,33 @@ class _FleetRun:
         """All members at once; each ends by itself when another is lost, so that none need be ended from here."""
         order = self.order
         certificates = make_certificates(members[0].spec["fleet"]["run"], len(members), order.deadline_s + 3600)
-        threads = [threading.Thread(target=self._run, args=(member, certificates)) for member in members]
-        for thread in threads:
+        threads = {member.name: threading.Thread(target=self._run, args=(member, certificates)) for member in members}
+        for thread in threads.values():
             thread.start()
-        for thread in threads:
+        failed_at = None
+        while alive := [member for member in members if threads[member.name].is_alive()]:
+            threads[alive[0].name].join(LOOK_S)
+            if failed_at is None and any(not self._went_well(member) for member in members if member not in alive):
+                failed_at = time.monotonic()
+            if failed_at is not None and time.monotonic() >= failed_at + order.fleet["silence_s"] + END_S:
+                self._end(alive)
+                break
+        for thread in threads.values():
             thread.join()
+
+    def _went_well(self, member: _Member) -> bool:
+        try:
+            records.check_attempt(member.attempt, member.spec)
+        except DeviceTrouble:
+            return False
+        return True
+
+    def _end(self, members: list[_Member]) -> None:
+        """End those that do not hear that the run is over, such as a process that was stopped."""
+        for member in members:
+            self._tell(f"ending {member.name}, from which nothing is heard")
+            with suppress(DeviceTrouble):
+                member.transport.end(self._job(member.name, member.attempt, member.spec, {}))
 
     def _run(self, member: _Member, certificates: Certificates) -> None:
         private = {"identity.pem": certificates.identities[member.rank], "authority.pem": certificates.authority}

@@ -1,4 +1,5 @@
 PARQUET = ["run", "readings", "steps", "samples"]
+FLEET_TABLES = [f"{folder}/fleet_runs.parquet" for folder in PROJECT.fleet_folders]
 
 
 rule parquet:
@@ -25,11 +26,12 @@ rule carbon:
         sources_of("workflow/scripts/carbon.py"),
         INPUTS,
         runs=run_files("parquet/{run}/run.parquet", PROJECT.runs),
+        fleets=FLEET_TABLES,
         scenario="config/scenarios/{scenario}.yaml",
     output:
         expand(
             "results/carbon/{{scenario}}/{table}.parquet",
-            table=["carbon", "verdicts", "assumptions"],
+            table=["carbon", "verdicts", "assumptions", "fleet_carbon"],
         ),
     log:
         "results/logs/carbon/{scenario}.log",
@@ -45,6 +47,10 @@ rule database:
     input:
         sources_of("workflow/scripts/database.py"),
         runs=run_files("parquet/{run}/run.parquet", PROJECT.runs),
+        fleets=FLEET_TABLES,
+        scaling=[
+            f"{folder}/fleet_scaling.parquet" for folder in PROJECT.scaling_folders
+        ],
         carbon=expand(
             "results/carbon/{scenario}/carbon.parquet",
             scenario=PROJECT.experiment.scenarios,

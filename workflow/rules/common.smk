@@ -65,7 +65,9 @@ INPUTS = sorted(
     if path.suffix in (".yaml", ".csv")
 )
 PROJECT = load_or_stop()
-RECORDS = run_files("runs/{run}/record.json", PROJECT.runs)
+RECORDS = run_files("runs/{run}/record.json", PROJECT.runs) + run_files(
+    "fleets/{run}/record.json", PROJECT.all_fleet_runs
+)
 ROLES = {name: facts["role"] for name, facts in PROJECT.carbon_facts().items()}
 # The resolved configuration, which the scripts read. What a rule uses of it is in the rule's params; all of it would
 # send every job back to work at any change.
@@ -122,5 +124,6 @@ onerror:
 
 wildcard_constraints:
     workload=one_of(PROJECT.experiment.workloads),
+    fleet=one_of(PROJECT.fleets),
     scenario=one_of(PROJECT.experiment.scenarios),
     repeat="[0-9]+",

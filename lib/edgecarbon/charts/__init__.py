@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import duckdb
 
-from edgecarbon.charts import carbon, energy, series
+from edgecarbon.charts import carbon, energy, fleet, fleet_compare, fleet_scaling, series
 from edgecarbon.charts.export import save
-from edgecarbon.charts.style import Chart
+from edgecarbon.charts.style import Chart, is_empty
 
-__all__ = ["CHARTS", "Chart", "ChartEntry", "save"]
+__all__ = ["CHARTS", "FLEET_CHARTS", "Chart", "ChartEntry", "fleet_charts", "save"]
 
 
 class ChartEntry(NamedTuple):
@@ -57,3 +57,40 @@ CHARTS: dict[str, ChartEntry] = {
         "crosses 1 is no clear verdict.",
     ),
 }
+
+FLEET_CHARTS: dict[str, ChartEntry] = {
+    "fleet_timeline": ChartEntry(
+        fleet.fleet_timeline,
+        "One step of a fleet",
+        "What every member does in one step, and when. Grey is waiting: the time that training together costs.",
+    ),
+    "fleet_energy": ChartEntry(
+        fleet.fleet_energy,
+        "Energy of a step, by member",
+        "What each member takes in one step: computing, waiting at its idle draw, and the radio.",
+    ),
+    "fleet_prediction": ChartEntry(
+        fleet_compare.fleet_prediction,
+        "Prediction against measurement",
+        "Step time and bytes as the simulation has them, beside what was measured on the same fleet.",
+    ),
+    "fleet_scaling": ChartEntry(
+        fleet_scaling.fleet_scaling,
+        "Energy of communication, as a fleet grows",
+        "What the radios take for a token, from two devices to a thousand, by how the messages travel. Modelled.",
+    ),
+    "fleet_carbon": ChartEntry(
+        fleet_compare.fleet_carbon,
+        "A fleet against one cloud device",
+        "Carbon of the whole workload on the fleet and on one cloud device, under each attribution.",
+    ),
+}
+"""Charts of devices that train together: a database may well hold none of them."""
+
+
+def fleet_charts(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, ChartEntry, Chart]]:
+    """Those of FLEET_CHARTS that have something to show, drawn."""
+    for name, entry in FLEET_CHARTS.items():
+        chart = entry.draw(connection)
+        if not is_empty(chart):
+            yield name, entry, chart

@@ -23,6 +23,15 @@ ROLE_COLOURS = {"cloud": "#0072B2", "edge": "#D55E00"}
 CARBON_COLOURS = {"operational": "#E69F00", "embodied": "#009E73", "network": "#CC79A7"}
 SERIES_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 WINDOW_COLOURS = {"idle": "#BDBDBD", "warm-up": "#F0E442", "measured": "#56B4E9"}
+SPAN_COLOURS = {
+    "forward": "#56B4E9",
+    "backward": "#009E73",
+    "optimizer": "#000000",
+    "exchange": "#E69F00",
+    "wait": "#BDBDBD",
+    "transfer": "#CC79A7",
+}
+FLEET_ENERGY_COLOURS = {"compute": "#56B4E9", "idle (waiting)": "#BDBDBD", "radio": "#CC79A7"}
 
 PROVENANCES = ["measured", "modelled", "estimated", "published"]
 # One encoding for all charts: measured is solid, whatever was not measured is hollow or dashed. It needs no legend, as
@@ -150,6 +159,11 @@ def no_data(title: str, reason: str) -> Chart:
     chart = alt.Chart(alt.InlineData(values=[{"text": f"No data: {reason}"}]))
     text = chart.mark_text(fontSize=13, color=QUIET, align="left", baseline="middle")
     return _dressed(text.encode(text="text:N", x=alt.value(0)).properties(width=WIDTH, height=60, title=title))
+
+
+def is_empty(chart: Chart) -> bool:
+    """Whether the chart is one of `no_data`: all that hold something are `stacked`."""
+    return not isinstance(chart, alt.VConcatChart)
 
 
 def stacked(panels: Sequence[Panel], title: str, subtitle: list[str]) -> Chart:

@@ -100,6 +100,10 @@ class Fleet(Section):
     """Memory of each member that training may use, GB (10⁹ bytes); null does not limit modelled members, and takes what
     the others report."""
 
+    idle_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Draw of a modelled member while it waits, as a share of its draw in training: an assumption of this project. Measured
+    members show their own."""
+
     objective: Literal["time", "energy", "carbon"] = "time"
     """What the planner makes least."""
 

@@ -80,6 +80,9 @@ class Transport(Protocol):
         The job does not outlive this call by more than the silence that the device allows, whatever ends it.
         """
 
+    def end(self, job: Job) -> None:
+        """End a job at once on its device, also one that stands still and hears nothing. It may raise `DeviceTrouble`."""
+
     def recover(self, job: Job) -> None:
         """Fetch what an earlier job left on the device when its host or link was gone, if it left a result."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -44,6 +45,10 @@ class LocalTransport:
             for path in staged:
                 path.unlink(missing_ok=True)
         return Outcome(ended.stopped or f"exit code {ended.returncode}")
+
+    def end(self, job: Job) -> None:
+        # The spec's path is this attempt's alone.
+        self.ask(f"pkill -KILL -f -- {shlex.quote(str(job.out))}/spec.json")
 
     def recover(self, job: Job) -> None:
         pass  # what it wrote is here already, and it died with its host

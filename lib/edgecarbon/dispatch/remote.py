@@ -78,6 +78,9 @@ class RemoteTransport:
             raise DeviceTrouble("busy", f"{reason}.")
         return Outcome(reason, lost=closing is None and ended.stopped is None)
 
+    def end(self, job: Job) -> None:
+        self.ask(self._each_process(job, 'kill -KILL "${p#/proc/}"'))
+
     def recover(self, job: Job) -> None:
         self._fetch(job, wait_s=0.0)
 
@@ -182,12 +185,15 @@ class RemoteTransport:
 
     def _running(self, job: Job) -> bool:
         """Whether the job's folder is still some process's working directory; where that cannot be told, yes."""
+        return "yes" in self.ask(self._each_process(job, "echo yes && break", otherwise="echo yes"))
+
+    def _each_process(self, job: Job, action: str, otherwise: str = ":") -> str:
+        """A script that does something with each `$p` (/proc/PID) that works in the job's folder."""
         # The asking shell itself stays outside of the folder, so as not to find itself.
-        said = self.ask(
-            f"here=$(cd {self._attempt(job)} 2>/dev/null && pwd -P) || exit 0; [ -d /proc/self ] || {{ echo yes; exit; }}; "
-            'for p in /proc/[0-9]*; do [ "$(readlink "$p/cwd" 2>/dev/null)" = "$here" ] && echo yes && break; done; :'
+        return (
+            f"here=$(cd {self._attempt(job)} 2>/dev/null && pwd -P) || exit 0; [ -d /proc/self ] || {{ {otherwise}; exit; }}; "
+            f'for p in /proc/[0-9]*; do [ "$(readlink "$p/cwd" 2>/dev/null)" = "$here" ] && {action}; done; :'
         )
-        return "yes" in said
 
     def _fetch_files(self, job: Job) -> bool:
         said = self.ask(

@@ -7,8 +7,8 @@ The schedule's own recurrences, over many plans at once. A transfer takes τ = �
 with A the arrival and F the end of micro-batch i at stage s, backward mirrored; "before" is the order of
 `schedule.passes` (GPipe: Huang et al. 2019; 1F1B: Narayanan et al. 2019; eager 1F1B: Zhuang et al. 2022). Then each stage's
 replicas sum their gradients in a ring, 2(D−1)·(α + h·P/(D·β)) over its slowest hop (Patarasuk and Yuan 2009), the two
-ends exchange a tied weight's gradient, and the optimiser runs. Machines do not share a link here: where transfers
-compete for one access point, the step takes longer than this estimate.
+ends exchange a tied weight's gradient, and the optimiser runs. Every transfer has its link to itself: where some compete
+for one access point, or for a machine's own bandwidth, the simulator's step takes longer than this estimate.
 
 Shapes: k plans, r replicas, s stages. Seconds, bytes, joules and grams of CO2e.
 """
@@ -33,14 +33,15 @@ from edgecarbon.fleet.model import (
     Plan,
     SimulatedStep,
 )
+from edgecarbon.fleet.simulate import OPTIMIZER_BYTES, OPTIMIZER_BYTES_PER_S, TIE_BYTES
 from edgecarbon.worker.pipeline.schedule import Order, in_flight, passes
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
 JOULES_PER_KWH = 3.6e6
-OPTIMIZER_FLOPS = 16
-"""Of AdamW, a parameter (Loshchilov and Hutter 2019, algorithm 2: decay, two moments, their corrections, the update)."""
+OPTIMIZER_S = OPTIMIZER_BYTES / OPTIMIZER_BYTES_PER_S
+"""Of AdamW, a parameter: memory sets its pace, as in the simulator."""
 COLUMNS = 4096
 """Pipelines that are timed at once: what fits into the caches."""
 
@@ -141,10 +142,10 @@ class FleetCost:
             traffic_bytes = traffic_bytes + 2 * (replicas - 1) * share / self.local_steps
         tie_s = np.zeros(grids.shape[:2])
         if stages > 1 and shape.tied:
-            first, last, weight = grids[:, :, 0], grids[:, :, -1], value * shape.embedding_parameters
+            first, last, weight = grids[:, :, 0], grids[:, :, -1], float(TIE_BYTES * shape.embedding_parameters)
             tie_s = np.maximum(self._hop(first, last, weight), self._hop(last, first, weight))
             traffic_bytes = traffic_bytes + weight * np.isin(np.arange(stages), (0, stages - 1))
-        optimizer_s = OPTIMIZER_FLOPS * parameters[:, None] * inverse
+        optimizer_s = np.repeat(OPTIMIZER_S * parameters[:, None], replicas, axis=1)
         busy_s = micro_batches * (forward_s + backward_s) + optimizer_s
         there_s, back_s = self._hop(left, right, message), self._hop(right, left, message)
         return Load(forward_s, backward_s, there_s, back_s, ring_s, tie_s, optimizer_s, busy_s, traffic_bytes)

@@ -16,8 +16,9 @@ import numpy as np
 from edgecarbon.errors import UserError
 from edgecarbon.fleet.cost import CARBON, ENERGY, TIME, FleetCost, Floats, Weights
 from edgecarbon.fleet.edge_exhaustive import exhaustive
-from edgecarbon.fleet.edge_search import Found, Search, Shape, Task, local_search
+from edgecarbon.fleet.edge_search import BRIEF, THOROUGH, Found, Search, Shape, Task, local_search
 from edgecarbon.fleet.model import BYTES_PER_VALUE, STATE_BYTES, Machine, ModelShape, Network, Plan
+from edgecarbon.fleet.simulate import TIE_BYTES
 from edgecarbon.worker.pipeline.schedule import ORDERS
 
 OBJECTIVES = {"time": TIME, "energy": ENERGY, "carbon": CARBON}
@@ -115,7 +116,7 @@ def pareto(
     for mix in MIXES:
         weights = Weights(*(share / unit for share, unit in zip(mix, scale, strict=True)))
         task = _task(cost, machines, batch, weights, orders, *limits)
-        _search(Search(task, stop_at, archive), seed)
+        _search(Search(task, stop_at, archive), seed, BRIEF)
     front = sorted(archive, key=lambda one: one.costs)
     least = np.min([one.costs for one in front], axis=0)
     placements = []
@@ -168,14 +169,16 @@ def _task(
     return Task(cost, machines, batch, weights, tuple(orders), *limits)
 
 
-def _search(search: Search, seed: int) -> tuple[Found, bool]:
-    """The best plan, and whether all were weighed."""
+def _search(search: Search, seed: int, effort: tuple[int, int] | None = None) -> tuple[Found, bool]:
+    """The best plan, and whether all were weighed. `effort` is the local search's where they are too many."""
     if not search.task.shapes:
         raise UserError(_too_few(search.task))
-    local_search(search, seed)
+    local_search(search, seed, BRIEF)
     complete = exhaustive(search)
     if search.best is None:
         raise UserError(_too_little_memory(search.task))
+    if not complete and effort != BRIEF:
+        local_search(search, seed + 1, effort or THOROUGH)
     return search.best, complete
 
 
@@ -250,7 +253,7 @@ def _time_bound_s(task: Task, shape: Shape) -> float:
         off = ~np.eye(len(task.machines), dtype=bool)
         value = BYTES_PER_VALUE[cost.gradients]
         first = value * model.stage_parameters(model.layers if shape.stages == 1 else 1, True, shape.stages == 1)
-        sizes = (message, first / shape.replicas, value * model.embedding_parameters)
+        sizes = (message, first / shape.replicas, TIE_BYTES * model.embedding_parameters)
         hop_s = [float((cost.delay_s + size * cost.s_per_byte)[off].min()) for size in sizes]
     fill_s = 2 * hop_s[0] * np.arange(shape.stages)
     whole = sum(model.stage_flops(model.layers, True, sequences))
@@ -306,7 +309,7 @@ def _spent_bound(task: Task, shape: Shape, per_flop: Floats, per_byte: float) ->
     message = model.activation_values(sequences) * task.cost.keep_boundary * BYTES_PER_VALUE[task.cost.boundary]
     sent = 2 * message * (shape.stages - 1) * shape.micro_batches * shape.replicas
     if shape.stages > 1 and model.tied:
-        sent += 2 * shape.replicas * BYTES_PER_VALUE[task.cost.gradients] * model.embedding_parameters
+        sent += 2 * shape.replicas * TIE_BYTES * model.embedding_parameters
     return float(layer * (taken * per_flop[rank]).sum() + head * per_flop.min() + 2 * sent * per_byte)
 
 
@@ -333,30 +336,34 @@ def _too_few(task: Task) -> str:
 def _too_little_memory(task: Task) -> str:
     """How much memory is missing: for the parameters' state alone, or for the layers that the best arrangement cannot hold."""
     model = task.cost.shape
-    gigabytes = [machine.memory_bytes / 1e9 for machine in task.machines]
-    need, have = STATE_BYTES * model.parameters / 1e9, sum(gigabytes)
+    free = [machine.memory_bytes for machine in task.machines]
+    need, have = STATE_BYTES * model.parameters, sum(free)
     way_out = "Add devices or memory, or train a smaller model."
     if need > have:
         return (
-            f"memory: the model's parameters with their training state need {need:.2f} GB, the fleet has {have:.2f} GB: "
-            f"{need - have:.2f} GB short. {way_out}"
+            f"memory: the model's parameters with their training state need {_size(need)}, the fleet has {_size(have)}: "
+            f"{_size(need - have)} short. {way_out}"
         )
     singles = [shape for shape in _lightest(task) if shape.replicas == 1]
     held, shape = max(((task.roomiest(shape)[1], shape) for shape in singles), default=(0, task.shapes[0]))
     if held >= model.layers or not singles:
         return (
             f"memory: no plan found with {' or '.join(map(str, task.replicas or (1,)))} pipelines fits; the state alone of each "
-            f"needs {need:.2f} GB, the fleet has {have:.2f} GB. Ask for fewer pipelines. {way_out}"
+            f"needs {_size(need)}, the fleet has {_size(have)}. Ask for fewer pipelines. {way_out}"
         )
-    layer = float(task.memory(shape)[1].max()) / 1e9
+    layer = float(task.memory(shape)[1].max())
     if held < 1:
-        base = float((task.memory(shape)[0] + task.memory(shape)[1]).max()) / 1e9
+        base = float((task.memory(shape)[0] + task.memory(shape)[1]).max())
         return (
-            f"memory: one layer at an end of the model with what it holds in flight needs {base:.2f} GB, the largest device "
-            f"has {max(gigabytes):.2f} GB: {base - max(gigabytes):.2f} GB short. {way_out}"
+            f"memory: one layer at an end of the model with what it holds in flight needs {_size(base)}, the largest device "
+            f"has {_size(max(free))}: {_size(base - max(free))} short. {way_out}"
         )
     missing = model.layers - held
     return (
-        f"memory: with activations in flight the fleet's {have:.2f} GB hold {held} of {model.layers} layers at most: "
-        f"{missing * layer:.2f} GB short on the devices that take part ({missing} layers of {layer:.2f} GB). {way_out}"
+        f"memory: with activations in flight the fleet's {_size(have)} hold {held} of {model.layers} layers at most: "
+        f"{_size(missing * layer)} short on the devices that take part ({missing} layers of {_size(layer)}). {way_out}"
     )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"

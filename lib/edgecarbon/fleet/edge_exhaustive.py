@@ -15,7 +15,7 @@ import numpy as np
 from edgecarbon.fleet.cost import Integers
 from edgecarbon.fleet.edge_search import SLACK, Search, Shape, Task
 
-MOST_GRIDS, MOST_SPLITS, MOST_BOUNDED, MOST_WEIGHED = 20_000, 60_000, 400_000_000, 3_000_000
+MOST_GRIDS, MOST_SPLITS, MOST_BOUNDED, MOST_WEIGHED = 20_000, 120_000, 4_000_000_000, 3_000_000
 """Up to where every plan is looked at: arrangements, splits of the layers, plans bounded, plans weighed."""
 FLUSH = 16_384
 """Plans that are weighed together: a better one found early spares the next ones."""

@@ -16,15 +16,15 @@ from typing import NamedTuple, cast
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from edgecarbon.fleet.cost import OPTIMIZER_FLOPS, FleetCost, Floats, Integers, Weights
+from edgecarbon.fleet.cost import OPTIMIZER_S, FleetCost, Floats, Integers, Weights
 from edgecarbon.fleet.model import Machine, Plan, memory_bytes
 from edgecarbon.worker.pipeline.schedule import Order, in_flight
 
-NEIGHBOURS = 32
-ROUNDS = 120
-STARTS = 4
-HOT, COLD = 0.02, 0.0005
-"""The local search: plans a round, rounds a start, shapes it starts from, and its heats as shares of the score."""
+NEIGHBOURS = 48
+HOT, COLD = 0.05, 0.001
+BRIEF, THOROUGH = (3, 60), (12, 300)
+"""The local search: plans a round, its heats as shares of the score; shapes it starts from and rounds from each, for a
+first good plan, and where no more is done."""
 
 SLACK = 1 - 1e-12
 """A plan is better when its score is below this share of the best one's: rounding is no gain."""
@@ -123,7 +123,7 @@ class Task:
         )
         inverse = 1 / self.cost.speed[grids]
         seconds = shape.micro_batches * flops * inverse
-        optimizer = OPTIMIZER_FLOPS * self.cost.shape.layer_parameters * inverse
+        optimizer = OPTIMIZER_S * self.cost.shape.layer_parameters
         score = self.cost.busy_rate(self.weights)[grids] * (seconds + optimizer)
         slowest = inverse.max(axis=1)
         return shape.micro_batches * flops * slowest, shape.micro_batches * head * slowest, score.sum(axis=1)
@@ -202,8 +202,8 @@ class Search:
 # --- local search ---------------------------------------------------------------------------------------------------
 
 
-def local_search(search: Search, seed: int) -> None:
-    """Anneals from the best shapes: machines swap, move and leave, layers move, shapes change."""
+def local_search(search: Search, seed: int, effort: tuple[int, int]) -> None:
+    """Anneals from the best shapes: machines swap, move and leave, layers move, shapes change. `effort`: starts, rounds."""
     random = np.random.default_rng(seed)
     starts: dict[tuple[int, int], Found] = {}
     for shape in search.task.shapes:
@@ -216,8 +216,8 @@ def local_search(search: Search, seed: int) -> None:
         before = starts.get(shape[:2])
         if np.isfinite(score[least]) and (before is None or score[least] < before.score):
             starts[shape[:2]] = Found(shape, grids[least], layers[least], (0, 0, 0), float(score[least]))
-    for start in sorted(starts.values(), key=lambda one: one.score)[:STARTS]:
-        _anneal(search, start, random)
+    for start in sorted(starts.values(), key=lambda one: one.score)[: effort[0]]:
+        _anneal(search, start, effort[1], random)
 
 
 def _first_grids(task: Task, shape: Shape) -> Integers:
@@ -253,11 +253,11 @@ def _chain(cost: FleetCost) -> Integers:
     return np.array(path, dtype=np.intp)
 
 
-def _anneal(search: Search, start: Found, random: np.random.Generator) -> None:
+def _anneal(search: Search, start: Found, rounds: int, random: np.random.Generator) -> None:
     task, machines = search.task, len(search.task.machines)
     shape, layers, score = start.shape, start.layers, start.score
     line = np.concatenate([start.grid.ravel(), np.setdiff1d(np.arange(machines), start.grid)])
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         if search.late():
             return
         lines = np.stack([_moved(line, shape, random) for _ in range(NEIGHBOURS // 2)])
@@ -268,7 +268,7 @@ def _anneal(search: Search, start: Found, random: np.random.Generator) -> None:
         splits = np.concatenate([task.split(shape, near), kept, _shifted(kept, random)])
         scores = search.weigh(shape, grids, splits)
         best = int(scores.argmin())
-        heat = score * HOT * (COLD / HOT) ** (turn / ROUNDS)
+        heat = score * HOT * (COLD / HOT) ** (turn / rounds)
         if scores[best] < score or random.random() < np.exp(-(scores[best] - score) / max(abs(heat), 1e-300)):
             score, layers = float(scores[best]), splits[best]
             line = line if best >= 2 * len(near) else lines[best % len(near)]

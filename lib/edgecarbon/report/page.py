@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgecarbon import __version__
-from edgecarbon.charts import CHARTS, export
+from edgecarbon.charts import CHARTS, Chart, ChartEntry, export, fleet_charts
 from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES
-from edgecarbon.report import missing, tables, words
+from edgecarbon.report import fleets, missing, tables, words
 
 SECTIONS = {
     "verdict": "Verdict",
@@ -29,6 +29,8 @@ SECTIONS = {
     "reading": "How to read this page",
     "again": "Reproduce",
 }
+# Of devices that train together; it stands after this one, where there are any.
+TOGETHER, _TOGETHER_AFTER = {"together": "Training together"}, "pairs"
 # Which section each chart stands in; one that is not named here comes with the carbon.
 _PLACES = {
     "energy_per_step": "energy",
@@ -54,6 +56,7 @@ def build(
     reasons = missing.reasons(connection)
     gaps = missing.gaps(reasons)
     measured = {row["device"] for row in ran if row["record_kind"] == "measured"}
+    together = fleets.section(connection)
     environment = Environment(
         loader=PackageLoader("edgecarbon.report"),
         autoescape=True,
@@ -62,7 +65,7 @@ def build(
         lstrip_blocks=True,
     )
     page = environment.get_template("page.html").render(
-        sections=SECTIONS,
+        sections=_sections(bool(together)),
         policy=export.CONTENT_POLICY,
         missing=reasons,
         missing_shown=missing.LINES_SHOWN,
@@ -80,7 +83,8 @@ def build(
         scenarios=sorted({row["scenario"] for row in verdict_rows}),
         assumptions=tables.assumptions(connection),
         work=tables.work(connection),
-        charts=_charts(connection),
+        together=together,
+        charts=_charts(connection, bool(together)),
         provenances=words.PROVENANCE_WORDS,
         boundaries=BOUNDARIES,
         attributions=[(ATTRIBUTIONS[name], text) for name, text in words.ATTRIBUTION_WORDS.items()],
@@ -96,17 +100,34 @@ def build(
     output.write_text(page, encoding="utf-8")
 
 
-def _charts(connection: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, Any]]]:
-    """Every chart by section. Its title and notes become text of the page, which wraps where a drawing would not."""
+def _sections(together: bool) -> dict[str, str]:
+    """The page's sections, with that of the fleets where there are any."""
+    sections = {}
+    for name, title in SECTIONS.items():
+        sections[name] = title
+        if together and name == _TOGETHER_AFTER:
+            sections |= TOGETHER
+    return sections
+
+
+def _charts(connection: duckdb.DuckDBPyConnection, together: bool) -> dict[str, list[dict[str, Any]]]:
+    """Every chart by section, those of fleets only where there are `together`."""
     places: dict[str, list[dict[str, Any]]] = {}
     for name, entry in CHARTS.items():
-        spec = export.specification(entry.draw(connection))
-        title = spec.pop("title")
-        notes = title.get("subtitle", []) if isinstance(title, dict) else []
-        spec["description"] = entry.caption
-        drawing = {"name": name, "title": entry.title, "caption": entry.caption, "notes": notes}
-        places.setdefault(_PLACES.get(name, "carbon"), []).append({**drawing, "spec": Markup(export.script_json(spec))})
+        places.setdefault(_PLACES.get(name, "carbon"), []).append(_drawing(name, entry, entry.draw(connection)))
+    if together:
+        places["together"] = [_drawing(*drawn) for drawn in fleet_charts(connection)]
     return places
+
+
+def _drawing(name: str, entry: ChartEntry, chart: Chart) -> dict[str, Any]:
+    """A chart for the template. Its title and notes become text of the page, which wraps where a drawing would not."""
+    spec = export.specification(chart)
+    title = spec.pop("title")
+    notes = title.get("subtitle", []) if isinstance(title, dict) else []
+    spec["description"] = entry.caption
+    drawing = {"name": name, "title": entry.title, "caption": entry.caption, "notes": notes}
+    return {**drawing, "spec": Markup(export.script_json(spec))}
 
 
 def _versions() -> dict[str, str]:

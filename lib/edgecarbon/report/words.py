@@ -27,7 +27,9 @@ _EQUAL = 1.05
 MOST_LETTERS = 500
 MOST_LETTERS_OF_A_NAME = 120
 VIRTUAL_HOST = "virtual host: its energy is this host machine's estimate, not a device's"
-NOTHING_CAME = "Nothing was measured: every run that was asked for is missing, and no reference device stands beside them."
+NOTHING_CAME = (
+    "Nothing was measured: every run that was asked for is missing, and no reference device stands beside them."
+)
 
 PROVENANCE_WORDS = {
     "measured": "a physical sensor showed it",

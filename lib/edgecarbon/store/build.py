@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from edgecarbon.store.database import PRESENT, blame, first_line, is_locked, lim
 from edgecarbon.store.parquet import FILES
 from edgecarbon.store.schema import (
     CHANNELS,
+    FLEET_TABLES,
     MISSING_RUNS,
     READINGS,
     RUN_TABLES,
     RUNS,
     SAMPLES,
+    SCALING_TABLES,
     SCENARIO_TABLES,
     STEPS,
     TABLES,
@@ -30,6 +32,14 @@ from edgecarbon.store.schema import (
     fingerprint,
 )
 from edgecarbon.store.views import VIEW_SQL, VIEWS, comments, student_t_rows
+
+# What is read from a directory: its tables, the column that says whose rows they are, and how that follows from its path.
+FOLDERS: dict[str, tuple[tuple[Table, ...], str, Callable[[Path], str]]] = {
+    "scenario": (SCENARIO_TABLES, "scenario", lambda place: place.name),
+    "fleet": (FLEET_TABLES, "fleet_work", lambda place: f"{place.parent.name}/{place.name}"),
+    "scaling": (SCALING_TABLES, "workload", lambda place: place.name),
+}
+OWNED = {"run": (RUN_TABLES, "run_id"), **{kind: (tables, column) for kind, (tables, column, _) in FOLDERS.items()}}
 
 # A transaction's worth: large enough that its cost vanishes, small enough that a killed build loses little.
 BATCH_RUNS = 500
@@ -50,7 +60,7 @@ class BuildCounts:
 
 @dataclass(frozen=True)
 class _Source:
-    """The Parquet files of one run or one scenario. `place` is its run.parquet, or the scenario's directory."""
+    """The Parquet files of one run, or of what has a directory (`FOLDERS`). `place` is its run.parquet, or the directory."""
 
     kind: str
     place: Path
@@ -91,7 +101,13 @@ class _Change:
     content_sha256: str
 
 
-def build_database(database: Path, run_parquet: Sequence[Path], carbon_dirs: Sequence[Path] = ()) -> BuildCounts:
+def build_database(
+    database: Path,
+    run_parquet: Sequence[Path],
+    carbon_dirs: Sequence[Path] = (),
+    fleet_dirs: Sequence[Path] = (),
+    scaling_dirs: Sequence[Path] = (),
+) -> BuildCounts:
     """Bring the database in line with the Parquet files: exactly these runs and scenarios, reading only what changed.
 
     Everything happens in transactions: a build that is killed leaves a database that the next one carries on from. One
@@ -99,14 +115,17 @@ def build_database(database: Path, run_parquet: Sequence[Path], carbon_dirs: Seq
 
     Args:
         run_parquet: the run.parquet of each run, with its readings, steps and samples.parquet beside it.
-        carbon_dirs: a directory a scenario, named after it, with carbon, verdicts and assumptions.parquet.
+        carbon_dirs: a directory a scenario, named after it, with carbon, verdicts, assumptions and fleet_carbon.parquet.
+        fleet_dirs: a directory WORKLOAD/FLEET a fleet, with fleet_runs, fleet_members and fleet_spans.parquet.
+        scaling_dirs: a directory a workload with a scaling study, with fleet_scaling.parquet.
 
     Raises:
         UserError: a Parquet file is missing or unreadable, two belong to one run, or the database is open elsewhere.
     """
     sources = [_Source("run", path, tuple(path.with_name(f"{name}.parquet") for name in FILES)) for path in run_parquet]
-    names = [f"{table.name}.parquet" for table in SCENARIO_TABLES]
-    sources += [_Source("scenario", path, tuple(path / name for name in names)) for path in carbon_dirs]
+    for kind, places in (("scenario", carbon_dirs), ("fleet", fleet_dirs), ("scaling", scaling_dirs)):
+        names = [f"{table.name}.parquet" for table in FOLDERS[kind][0]]
+        sources += [_Source(kind, path, tuple(path / name for name in names)) for path in places]
     database.parent.mkdir(parents=True, exist_ok=True)
     existed = database.exists()
     try:
@@ -117,7 +136,7 @@ def build_database(database: Path, run_parquet: Sequence[Path], carbon_dirs: Seq
             way_out = "Make room on the disk or in memory and start again: the build carries on."
             raise UserError(f"{database}: cannot be built ({first_line(error)}). {way_out}") from None
         _discard(database, f"is damaged ({first_line(error)})")
-    return build_database(database, run_parquet, carbon_dirs)
+    return build_database(database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs)
 
 
 def _open(database: Path) -> duckdb.DuckDBPyConnection:
@@ -197,9 +216,9 @@ class _Build:
             with _transaction(self.connection):
                 self._read_runs(batch)
         for change in changes:
-            if change.source.kind == "scenario":
+            if change.source.kind in FOLDERS:
                 with _transaction(self.connection):
-                    self._read_scenario(change)
+                    self._read_folder(change)
         self._describe()
         return _counts(sources, changes, gone)
 
@@ -227,7 +246,7 @@ class _Build:
 
     def _forget(self, identities: Sequence[tuple[str, str]]) -> None:
         """Delete what the database has of these sources, where it has anything."""
-        for kind, tables, column in (("run", RUN_TABLES, "run_id"), ("scenario", SCENARIO_TABLES, "scenario")):
+        for kind, (tables, column) in OWNED.items():
             known = [identity for identity in identities if identity[0] == kind and identity in self.ingested]
             keys = [self.ingested[identity][0] for identity in known]
             if not keys:
@@ -256,15 +275,16 @@ class _Build:
         self._note(batch, [keys[str(place)] for place in places])
         self._refuse_twins()
 
-    def _read_scenario(self, change: _Change) -> None:
+    def _read_folder(self, change: _Change) -> None:
         self._forget([change.source.identity])
-        name = change.source.place.name
-        for table, file in zip(SCENARIO_TABLES, change.source.files, strict=True):
+        tables, column, name_of = FOLDERS[change.source.kind]
+        name = name_of(change.source.place)
+        for table, file in zip(tables, change.source.files, strict=True):
             self._insert(table, [file])
-            others = f"SELECT scenario FROM {scan([file])} WHERE scenario IS DISTINCT FROM ?"
+            others = f"SELECT {column} FROM {scan([file])} WHERE {column} IS DISTINCT FROM ?"
             stray = self.connection.execute(others, [name]).fetchone()
             if stray:
-                raise UserError(f"{file}: scenario: expected '{name}', as the directory is named, found '{stray[0]}'.")
+                raise UserError(f"{file}: {column}: expected '{name}', as the directory is named, found '{stray[0]}'.")
         self._note([change], [name])
         self._refuse_twins()
 

@@ -67,7 +67,8 @@ def train_together(spec: Spec, outcome: Outcome, progress: Progress, folder: Pat
     outcome.training |= _facts_of_training(spec, plan, stage, engine, precision, outcome.training)
     outcome.fleet = {
         "rank": plan.rank, "stage": plan.stage, "replica": plan.replica, "layers": len(plan.own_layers),
-        "clock_offset_s": offset_s, "clock_uncertainty_s": uncertain_s, "refused_connections": mesh.refused,
+        "origin_s": outcome.origin, "clock_offset_s": offset_s, "clock_uncertainty_s": uncertain_s,
+        "refused_connections": mesh.refused,
         **run.summary(),
     }  # fmt: skip
 
