@@ -19,6 +19,8 @@ from edgecarbon.fleet.simulate import simulate
 from pipeline_members import FFN, VOCABULARY, Hosts, Setting, chosen, options
 
 DELAY_S = 1e-4
+BURST_S, LEAST_BURST = 0.01, 64_000
+"""What the limits of virtual hosts let through at once: seconds of their rate, and bytes at least."""
 HOSTS = 4
 REAL = {"optimizer": True}
 SETTINGS = [
@@ -47,7 +49,8 @@ def predicted(setting: Setting, costs) -> dict:
     step = simulate(
         shape, [Machine(f"host-{index}", 1.0) for index in range(setting.hosts)],
         even_network(setting.hosts, setting.mbyte_per_s * 1e6, DELAY_S), setting.plan(), costs=costs,
-        shared_cores=psutil.cpu_count(logical=False), delay_blocks=False, clipped=setting.optimizer, keep_spans=False,
+        shared_cores=psutil.cpu_count(logical=False), delay_blocks=False,
+        burst_bytes=max(LEAST_BURST, BURST_S * setting.mbyte_per_s * 1e6), clipped=setting.optimizer, keep_spans=False,
     )  # fmt: skip
     return {"step_s": step.step_s, "sent_bytes": sum(one.sent_bytes for one in step.machines)}
 

@@ -7,6 +7,7 @@ steps with edgecarbon's engine (`fleet`), with torch.distributed.pipelining (`to
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -151,7 +153,7 @@ class Hosts:
         self.stand.stop()
 
     def measure(self, setting: Setting, work: str, steps: int) -> dict:
-        """Seconds of each step from the first member's start to the last one's end, without the first; and bytes sent."""
+        """Seconds of steps from the first member's start to the last one's end, bytes sent, and seconds by cause."""
         part, folder = self._part(setting)
         jobs = {rank: setting.job(work, rank, steps + 1, part, folder) for rank in range(setting.hosts)}
         answers = self._answers(jobs)
@@ -159,7 +161,8 @@ class Hosts:
             max(one["steps"][step][1] for one in answers) - min(one["steps"][step][0] for one in answers)
             for step in range(1, steps + 1)
         ]
-        return {"steps_s": steps_s, "sent_bytes": sum(one["sent_bytes"] for one in answers)}
+        spent_s = [one.get("spent_s") for one in answers]
+        return {"steps_s": steps_s, "sent_bytes": sum(one["sent_bytes"] for one in answers), "spent_s": spent_s}
 
     def calibrate(self, setting: Setting, steps: int) -> list[PassCosts]:
         """What each stage costs on its host while all others rest, one after the other; replicas do as the first."""
@@ -285,7 +288,10 @@ def fleet(job, plan):
             sent = sum(mesh.sent_bytes.values()) - before
         barrier(mesh, job["steps"])
     mesh.close(orderly=True)
-    return {"steps": steps, "sent_bytes": sent}
+    spent_s = Counter()
+    for span in engine.spans:
+        spent_s[span.kind] += span.end_s - span.start_s
+    return {"steps": steps, "sent_bytes": sent, "spent_s": spent_s}
 
 
 class _Whole(nn.Module):
@@ -394,6 +400,7 @@ def serve():
                 answer = work[job["work"]](job, parse_plan(Fields(job["part"], "fleet")))
         except Exception:
             answer = {"error": traceback.format_exc()}
+        gc.collect()
         print(ANSWER + json.dumps(answer), flush=True)
 
 

@@ -60,7 +60,8 @@ class FleetOrder:
         fleet: the fleet's validated entry, field for field; `name` its name.
         devices: the entry of each member, by name, in the fleet's order.
         settings: what decides the training, as of a lone device's run, with each member's own part under `devices`.
-        placement: grid of member names, layers, micro_batches and order; None only measures the network.
+        placement: grid of member names, layers, micro_batches and order, or `missing`, why there is no plan; None only
+            measures the network.
     """
 
     workload: str
@@ -79,7 +80,7 @@ class FleetOrder:
     @property
     def members(self) -> list[str]:
         """The members that take part, by rank."""
-        if self.placement is None:
+        if self.placement is None or "grid" not in self.placement:
             return list(self.devices)
         return [name for row in self.placement["grid"] for name in row]
 

@@ -86,7 +86,7 @@ class Project:
         first = self.run_settings(workload, members[0])
         devices = {name: self.run_settings(workload, name)["device"] for name in members}
         shared = {key: part for key, part in first.items() if key != "device"}
-        return {**shared, "devices": devices, "fleet": self.fleets[fleet].decisive()}
+        return {**shared, "devices": devices, "fleet": self.fleets[fleet].measured_by()}
 
     def to_json(self) -> dict[str, Any]:
         """The resolved configuration, as written to `results/configs/` and read back by the scripts."""

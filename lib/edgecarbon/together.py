@@ -75,6 +75,8 @@ class _FleetRun:
     def make(self) -> dict[str, Any]:
         """The record of the run. Raises DeviceTrouble naming the member that is to blame."""
         order = self.order
+        if order.placement is not None and "missing" in order.placement:
+            raise DeviceTrouble("unfit", f"there is no plan for it: {order.placement['missing']}.")
         transports = {name: open_transport(name, order.devices[name]) for name in order.members}
         with ExitStack() as held:
             # Always in the same order, so that two workflows cannot wait for each other.

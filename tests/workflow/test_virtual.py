@@ -21,7 +21,14 @@ def virtual(fresh):
     if (peers.ROOT / ".cache/adbd").exists():
         (fresh.path / ".cache/adbd").symlink_to(peers.ROOT / ".cache/adbd")
     small = {"idle_before_s": 0.3, "idle_after_s": 0.3}
-    fresh.write_config(lambda config: config.update(repeats=1, measurement=small), "config/virtual-fleet.yaml")
+    work = {
+        "model": "edgecarbon/tiny-opt", "batch_size": 4, "sequence_length": 64, "steps": 40, "warmup_steps": 2, "threads": 1,
+        "data": {"tokenizer": "byte-level"},
+    }  # fmt: skip
+    fresh.write_config(
+        lambda config: config.update(repeats=1, measurement=small, workloads={"tiny-opt": work}, fleets=[]),
+        "config/virtual-fleet.yaml",
+    )
     return fresh
 
 
@@ -70,6 +77,69 @@ def test_virtual_hosts_end_with_a_workflow_that_is_ended(virtual, number):
         process.kill()
     process.communicate(timeout=60)
     peers.wait_for(lambda: not processes_of(virtual), "the virtual hosts to be gone", 30)
+
+
+def pair_of(virtual):
+    """A fleet of one host behind ssh and one behind adb; what they do alone has one layer each."""
+    fleet = {
+        "devices": ["desk", "phone"], "links": {"source": "measured"}, "micro_batches": 2, "order": "1f1b", "join_s": 60,
+        "plan": {"grid": [["desk", "phone"]], "layers": [1, 1]},
+    }  # fmt: skip
+    virtual.write_config(lambda data: data.update(fleets={"pair": fleet}), "config/virtual-devices.yaml")
+    virtual.write_config(
+        lambda config: config.update(
+            devices=["desk", "phone"], fleets=["pair"], scaling={"device": "snapdragon-888-phone", "counts": [2, 8]}
+        ),
+        "config/virtual-fleet.yaml",
+    )
+    return virtual
+
+
+def test_a_fleet_of_ssh_and_adb_trains_together_and_is_judged(virtual):
+    pair = pair_of(virtual)
+    finished = pair.run(*COMMAND)
+    assert finished.returncode == 0, finished.output
+    assert {name: finished.jobs[name] for name in finished.jobs if name.startswith("fleet")} == {
+        "fleet_network": 1, "fleet_forecast": 1, "fleet_measure": 1, "fleet_tables": 1, "fleet_scaling": 1,
+    }  # fmt: skip
+    with duckdb.connect(str(pair.path / "results/edgecarbon.duckdb"), read_only=True) as database:
+        kinds = database.execute("SELECT record_kind, provenance, virtual_host FROM fleet_runs ORDER BY 1").fetchall()
+        members = database.execute(
+            "SELECT member, layers, sent_bytes, received_bytes FROM fleet_members WHERE fleet_run LIKE '%r1' ORDER BY rank"
+        ).fetchall()
+        losses = database.execute("SELECT loss_first FROM fleet_runs WHERE record_kind = 'measured'").fetchall()
+        alone = database.execute("SELECT loss_first FROM runs WHERE device = 'desk'").fetchall()
+        carbon = database.execute("SELECT count(*), min(total_grams) FROM fleet_carbon").fetchall()
+        spans = database.execute("SELECT count(DISTINCT member) FROM fleet_spans WHERE fleet_run LIKE '%r1'").fetchall()
+        sizes = database.execute("SELECT DISTINCT devices FROM fleet_scaling ORDER BY 1").fetchall()
+    assert kinds == [("measured", "estimated", True), ("simulated", "estimated", True)]
+    assert [row[:2] for row in members] == [("desk", 1), ("phone", 1)]
+    assert members[0][2] == pytest.approx(members[1][3], rel=0.01)
+    assert losses[0][0] == pytest.approx(
+        alone[0][0], rel=2e-3
+    )  # the same model on the same words; alone it warmed up alike
+    assert carbon[0][0] > 0
+    assert carbon[0][1] > 0
+    assert spans == [(2,)]
+    assert sizes == [(8,)] or sizes == [(2,), (8,)]
+    assert "Training together" in (pair.path / "results/report.html").read_text()
+    assert "PRIVATE KEY" not in "".join(
+        path.read_text(errors="replace") for path in pair.path.glob("results/**/*.json")
+    )
+    assert processes_of(pair) == []
+    # An assumption of the analysis measures nothing again; the fleet's own plan does.
+    pair.write_config(lambda data: data["fleets"]["pair"].update(radio={"watts": 0.8}), "config/virtual-devices.yaml")
+    jobs = pair.run(*COMMAND).jobs
+    assert "fleet_measure" not in jobs
+    assert jobs["fleet_forecast"] == 1
+
+
+def test_a_fleet_whose_member_is_not_measured_alone_is_refused(virtual):
+    pair = pair_of(virtual)
+    pair.write_config(lambda config: config.update(devices=["desk"]), "config/virtual-fleet.yaml")
+    refused = pair.run(*COMMAND)
+    assert refused.returncode != 0
+    assert "devices: 'phone' is a member of fleet 'pair', which is planned from its own runs; add it" in refused.output
 
 
 def test_a_real_meter_is_no_meter_of_a_virtual_host(virtual):

@@ -10,6 +10,8 @@ def main(args):
     with store.connect(args.database, read_only=True) as database:
         for name, entry in charts.CHARTS.items():
             charts.save(entry.draw(database), args.out / f"{name}.svg", args.out / f"{name}.html")
+        for name, _, chart in charts.fleet_charts(database):
+            charts.save(chart, args.out / f"{name}.svg", args.out / f"{name}.html")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ WITH known AS (
   SELECT r.*, count(DISTINCT r.record_kind) OVER (PARTITION BY r.fleet_work) AS kinds
   FROM fleet_runs r WHERE r.record_kind <> 'missing' AND r.fleet_run IN (SELECT fleet_run FROM {table})
   QUALIFY row_number() OVER (PARTITION BY r.fleet_work, r.record_kind ORDER BY r.repeat, r.fleet_run) = 1)
-SELECT * FROM known ORDER BY kinds DESC, fleet_work, record_kind, fleet_run LIMIT ?
+SELECT * FROM known
+  LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+ORDER BY kinds DESC, size, fleet_work, record_kind, fleet_run LIMIT ?
 """
 
 _HOW_MANY = """
@@ -86,12 +88,12 @@ def fleet_energy(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     return style.stacked(panels, title, subtitle)
 
 
-def run_words(run: style.Row) -> str:
-    """How a fleet's run is known: what it is, and of which kind its energy is."""
+def run_words(run: style.Row) -> list[str]:
+    """How a fleet's run is known, in short lines: what it is, and of which kind its energy is."""
     if run["record_kind"] == "simulated":
-        return "simulated, all modelled"
+        return ["simulated, all modelled"]
     hosts = " on virtual hosts" if run["virtual_host"] else ""
-    return f"measured run{hosts}, energy {run['provenance'] or 'absent'}"
+    return [f"measured run{hosts}", f"energy {run['provenance'] or 'absent'}"]
 
 
 def place_words(row: style.Row) -> str:
@@ -111,8 +113,12 @@ def _limits(run: style.Row) -> dict[str, object]:
 
 
 def _heading(run: style.Row) -> alt.TitleParams:
-    repeat = "" if run["repeat"] is None else f", repeat {run['repeat']}"
-    return style.panel_title(f"{run['workload']} · {run['fleet']}", f"{run_words(run)}{repeat}")
+    repeat = [] if run["repeat"] is None else [f"repeat {run['repeat']}"]
+    what, *more = run_words(run)
+    # Short lines, as nothing wraps them on a phone.
+    return style.panel_title(
+        f"{run['workload']} · {run['fleet']}", [what, *([", ".join([*more, *repeat])] if more else [])]
+    )
 
 
 def _label(members: list[style.Row]) -> int:

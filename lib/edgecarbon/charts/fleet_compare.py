@@ -17,7 +17,8 @@ means AS (
 SELECT m.workload, m.fleet, m.repeats, m.virtual_host, m.step_s AS measured_s, s.step_s AS predicted_s,
   m.bytes AS measured_bytes, s.bytes AS predicted_bytes
 FROM means m JOIN means s ON s.fleet_work = m.fleet_work AND s.record_kind = 'simulated'
-WHERE m.record_kind = 'measured' AND m.step_s > 0 AND s.step_s > 0 ORDER BY m.workload, m.fleet
+  LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) z ON z.workload = m.workload
+WHERE m.record_kind = 'measured' AND m.step_s > 0 AND s.step_s > 0 ORDER BY z.size, m.workload, m.fleet
 """
 
 CARBON = """
@@ -25,10 +26,11 @@ SELECT c.*, r.record_kind, r.repeat, r.virtual_host, k.provenance AS cloud_prove
 FROM fleet_carbon c LEFT JOIN fleet_runs r ON r.fleet_run = c.fleet_run
   LEFT JOIN (SELECT workload, device, min(provenance) AS provenance, min(boundary) AS boundary
              FROM runs GROUP BY ALL) k ON k.workload = c.workload AND k.device = c.cloud_device
+  LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) z ON z.workload = c.workload
 WHERE c.total_grams IS NOT NULL AND coalesce(r.repeat, 1) = (
   SELECT coalesce(min(o.repeat), 1) FROM fleet_carbon f JOIN fleet_runs o ON o.fleet_run = f.fleet_run
   WHERE f.scenario = c.scenario AND o.fleet_work = r.fleet_work AND o.record_kind = r.record_kind)
-ORDER BY c.workload, c.scenario, c.fleet, r.record_kind, c.fleet_run, list_position(?, c.attribution), c.cloud_device
+ORDER BY z.size, c.workload, c.scenario, c.fleet, r.record_kind, c.fleet_run, list_position(?, c.attribution), c.cloud_device
 """
 """The first repeat of each fleet; its parameter is the order of the attributions."""
 
@@ -46,9 +48,7 @@ def fleet_prediction(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     panels = [_against(found, "s", "time of a step", "s")]
     if moved := [row for row in found if row["measured_bytes"] and row["predicted_bytes"]]:
         panels.append(_against(moved, "bytes", "sent in a step, by all members", "B"))
-    subtitle = [
-        "Solid circle: measured, mean of the repeats. Hollow: simulated. At the right: simulated against measured."
-    ]
+    subtitle = ["Solid circle: measured, mean of the repeats. Hollow: simulated. In words: how far off that was."]
     return style.stacked(panels, title, subtitle)
 
 
@@ -67,9 +67,9 @@ def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.L
         words = [figures.quantity(one, None, None, unit) for one in (measured, predicted)]
         hosts = ", virtual hosts" if row["virtual_host"] else ""
         values.append({
-            "label": f"{row['fleet']}{hosts}\n{row['workload']}\nmeasured {words[0]}\nsimulated {words[1]}",
+            "label": f"{row['fleet']}\n{row['workload']}{hosts}\nmeasured {words[0]}\nsimulated {words[1]}",
             "measured": measured, "predicted": predicted, "measured_words": words[0], "predicted_words": words[1],
-            "difference": difference(predicted, measured), "repeats": row["repeats"],
+            "difference": f"simulated {difference(predicted, measured)}", "repeats": row["repeats"],
         })  # fmt: skip
     ends = [row[name] for row in values for name in ("measured", "predicted")]
     wide = style.spans_widely(ends)
@@ -90,7 +90,7 @@ def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.L
     rule = base.mark_rule(strokeWidth=2, color=edge, strokeDash=[2, 3]).encode(x=x, x2="predicted:Q")
     hollow = base.mark_point(size=120, shape="diamond", color=edge, fill="white", opacity=1, strokeWidth=2)
     solid = base.mark_point(size=60, filled=True, color=edge, opacity=1)
-    texts = base.mark_text(align="left", dx=8, fontWeight=600).encode(x=alt.value("width"), text="difference:N")
+    texts = base.mark_text(align="left", dx=2, dy=-22, fontWeight=600).encode(x=alt.value(0), text="difference:N")
     layers = [rule, hollow.encode(x=there), solid.encode(x=x), texts]
     title = style.panel_title(what.capitalize(), "simulated (modelled) against measured")
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(72), title=title)
@@ -117,9 +117,9 @@ def fleet_carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     return style.stacked(panels, title, subtitle)
 
 
-def carbon_run_words(row: style.Row) -> str:
+def carbon_run_words(row: style.Row) -> list[str]:
     """How a fleet's figure is known; a run that is in no table of fleets says its energy's kind alone."""
-    return run_words(row) if row["record_kind"] else f"energy {row['provenance'] or 'absent'}"
+    return run_words(row) if row["record_kind"] else [f"energy {row['provenance'] or 'absent'}"]
 
 
 def _grouped_bars(members: list[style.Row]) -> alt.LayerChart:

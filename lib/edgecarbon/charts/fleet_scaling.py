@@ -12,7 +12,8 @@ import duckdb
 from edgecarbon.charts import figures, style
 
 _SQL = """
-SELECT * FROM fleet_scaling WHERE radio_joules_per_token > 0 AND devices > 0 ORDER BY workload, device, variant, devices
+SELECT * FROM fleet_scaling LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+WHERE radio_joules_per_token > 0 AND devices > 0 ORDER BY size, workload, device, variant, devices
 """
 _HEIGHT, _LINE_PX, _GAP_PX, _THREAD_PX, _LETTERS = 400, 14, 3, 14, 17
 _SHAPES = ["diamond", "square", "triangle-up"]
@@ -66,12 +67,14 @@ def _lines(members: list[style.Row]) -> alt.LayerChart:
     # Where colours begin again, shapes differ.
     shape = alt.Shape("shape:N", scale=alt.Scale(domain=_SHAPES, range=_SHAPES), legend=None)
     dots = base.mark_point(size=55, fill="white", opacity=1, strokeWidth=1.6).encode(shape=shape, tooltip=tooltip)
-    named = alt.Chart(alt.InlineData(values=labels)).encode(color=colour)
+    named = alt.Chart(alt.InlineData(values=labels))
     beside = alt.value({"expr": f"width + {_THREAD_PX}"})
     place = alt.Y("place:Q", scale=None)
     texts = named.mark_text(align="left", dx=3, baseline="middle", lineBreak="\n", lineHeight=_LINE_PX)
     # A label that was pushed away from its line keeps a thread to it.
-    thread = named.mark_rule(strokeWidth=1).encode(x=alt.value("width"), x2=beside, y=alt.Y("from:Q", scale=None))
+    thread = named.mark_rule(strokeWidth=1).encode(
+        color=colour, x=alt.value("width"), x2=beside, y=alt.Y("from:Q", scale=None)
+    )
     threads = thread.encode(y2="middle:Q")
     line = base.mark_line(strokeDash=style.DASHES[style.PROVENANCES.index("modelled")], strokeWidth=1.8)
     return alt.LayerChart(

@@ -149,7 +149,7 @@ def si_axis(unit: str, **options: Any) -> alt.Axis:
     return alt.Axis(labelExpr=f"replace(format(datum.value, '~s'), /([^0-9.]?)$/, ' $1{unit}')", **options)
 
 
-def panel_title(text: str, subtitle: str = "") -> alt.TitleParams:
+def panel_title(text: str, subtitle: str | list[str] = "") -> alt.TitleParams:
     """A panel's title, flush with its plot whatever the width of the labels beside it."""
     return alt.TitleParams(text, subtitle=subtitle or alt.Undefined, frame="group", fontSize=13, offset=6)
 

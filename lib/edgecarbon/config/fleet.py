@@ -171,5 +171,9 @@ class Fleet(Section):
         return self.devices or [name for name, count in self.modelled.items() for _ in range(count)]
 
     def decisive(self) -> dict[str, Any]:
-        """What decides a measurement, or a simulation: how the members are reached does not."""
+        """What decides the plan and the simulation: how the members are reached does not."""
         return self.model_dump(mode="json", exclude={"addresses", "port", "join_s", "silence_s"})
+
+    def measured_by(self) -> dict[str, Any]:
+        """What decides a measurement beside the plan."""
+        return self.model_dump(mode="json", include={"link", "boundary", "gradients"})

@@ -60,6 +60,9 @@ class AdbLink:
         remedy = next((text for sign, text in _REMEDIES.items() if sign in said.lower()), "Try `adb devices`.")
         return DeviceTrouble("unreachable", f"{self.serial}: {said.rstrip('.')}.", remedy)
 
+    def stale(self, ended: Ended) -> bool:
+        return False
+
     def reset(self) -> None:
         """A device in the network is connected anew; one on USB comes back by itself."""
         if ":" in self.serial:

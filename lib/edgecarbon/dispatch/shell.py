@@ -40,6 +40,9 @@ class Link(Protocol):
     def trouble(self, ended: Ended) -> DeviceTrouble:
         """Why a command came to nothing, and the way out."""
 
+    def stale(self, ended: Ended) -> bool:
+        """Whether a command came to nothing because what it was to share had just ended: it may go again at once."""
+
     def reset(self) -> None:
         """Give up what may hang on a broken link, so that the next command begins anew."""
 
@@ -76,6 +79,10 @@ def ask(link: Link, script: str, source: BinaryIO | None = None, timeout_s: floa
     frame = Framed(script)
     printed = bytearray()
     ended = answer(link.words(frame.script), source, timeout_s, printed.extend, MAXIMUM_ANSWER_BYTES)
+    if not printed and link.stale(ended):
+        if source is not None:
+            source.seek(0)
+        ended = answer(link.words(frame.script), source, timeout_s, printed.extend, MAXIMUM_ANSWER_BYTES)
     result = frame.split(bytes(printed))
     if result is None:
         link.reset()

@@ -61,6 +61,10 @@ class SshLink:
         remedy = next((text for sign, text in _REMEDIES.items() if sign in said.lower()), "Try `{command}` by hand.")
         return DeviceTrouble("unreachable", f"{self.host}: {said.rstrip('.')}.", remedy.format(command=command))
 
+    def stale(self, ended: Ended) -> bool:
+        # A shared connection ends some seconds after its last use; who comes in that moment finds its socket, and nobody.
+        return "mux_client" in ended.last_words()
+
     def reset(self) -> None:
         if self._sharing():
             words = ["ssh", *self._choice, *self._sharing(), "-O", "exit", "--", self.host]

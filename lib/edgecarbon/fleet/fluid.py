@@ -77,6 +77,28 @@ class Flow:
     version: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Bucket:
+    """What a machine may send at once; it fills up at the machine's bandwidth while nothing is under way."""
+
+    held_bytes: float
+    since_s: float = 0.0
+    under_way: int = 0
+
+    def take(self, wire_bytes: float, now_s: float, bytes_per_s: float, most_bytes: float) -> float:
+        if not most_bytes:
+            return 0.0
+        if not self.under_way:
+            self.held_bytes = min(most_bytes, self.held_bytes + bytes_per_s * (now_s - self.since_s))
+        self.under_way += 1
+        taken = min(wire_bytes, self.held_bytes)
+        self.held_bytes -= taken
+        return taken
+
+    def rest(self, now_s: float) -> None:
+        self.under_way, self.since_s = self.under_way - 1, now_s
+
+
 @dataclass(eq=False)
 class Links:
     """Transfers between machines: one at a time for each directed pair, in the order of `send`.
@@ -90,12 +112,15 @@ class Links:
         delay_blocks: a transfer holds its pair for its delay also, as in A = max(F, A') + τ with the delay in τ; else the
             next follows while it is still in flight.
         record: is called with each transfer that has arrived.
+        burst_bytes: what a machine sends at once after a rest that was long enough, before its bandwidth holds it (tc-tbf(8)
+            calls it a token bucket).
     """
 
     clock: Clock
     network: Network
     delay_blocks: bool = True
     record: Callable[[Flow], None] | None = None
+    burst_bytes: float = 0.0
     _queues: dict[tuple[int, int], deque[Flow]] = field(default_factory=lambda: defaultdict(deque))
     _on: dict[int, dict[Flow, int]] = field(default_factory=lambda: defaultdict(dict))
     _new: list[Flow] = field(default_factory=list)
@@ -106,6 +131,7 @@ class Links:
         parts = (network.up_bytes_per_s, network.down_bytes_per_s, network.airtime_bytes_per_s)
         self._capacity: list[float] = np.concatenate(parts).astype(float).tolist()
         self._media: list[int] = network.access_point.tolist()
+        self._buckets = [_Bucket(self.burst_bytes) for _ in self._media]
 
     def send(
         self, source: int, target: int, wire_bytes: float, departed: Call, arrived: Call,
@@ -138,9 +164,11 @@ class Links:
             self._flow(flow)
 
     def _flow(self, flow: Flow) -> None:
-        flow.left, flow.since_s = flow.wire_bytes, self.clock.now_s
-        if flow.wire_bytes <= 0 or not flow.uses:
-            self.clock.at(self.clock.now_s + max(0.0, flow.wire_bytes) / flow.cap, self._finish, flow, 0)
+        bucket = self._buckets[flow.source]
+        free_bytes = bucket.take(flow.wire_bytes, self.clock.now_s, self._capacity[flow.source], self.burst_bytes)
+        flow.left, flow.since_s = flow.wire_bytes - free_bytes, self.clock.now_s
+        if flow.left <= 0 or not flow.uses:
+            self.clock.at(self.clock.now_s + max(0.0, flow.left) / flow.cap, self._finish, flow, 0)
             return
         self._new.append(flow)
         for resource, times in flow.uses:
@@ -154,6 +182,7 @@ class Links:
             for resource, _ in flow.uses:
                 del self._on[resource][flow]
                 self._touched[resource] = None
+        self._buckets[flow.source].rest(self.clock.now_s)
         queue = self._queues[flow.source, flow.target]
         queue.popleft()
         if queue:

@@ -93,6 +93,7 @@ def simulate(
     shared_cores: int | None = None,
     wire_overhead: float = WIRE_OVERHEAD,
     delay_blocks: bool = True,
+    burst_bytes: float = 0.0,
     clipped: bool = True,
     keep_spans: bool = True,
 ) -> SimulatedStep:
@@ -108,6 +109,7 @@ def simulate(
             share equally. Heat counts the seconds at full speed.
         delay_blocks: a pair's next message starts after the delay of the one before, as the closed form has it; False lets
             it follow at once, as a TCP connection does.
+        burst_bytes: what each machine's link lets through at once after a rest, as the limits of virtual hosts do.
         clipped: gradients are clipped by the norm of them all, which passes down the pipeline and up again.
 
     Returns:
@@ -116,7 +118,7 @@ def simulate(
     """
     _check(shape, machines, network, plan, costs)
     fleet = _Fleet(shape, machines, network, plan, started_s, costs, shared_cores, wire_overhead, clipped)
-    fleet.links = Links(fleet.clock, network, delay_blocks, fleet.transferred if keep_spans else None)
+    fleet.links = Links(fleet.clock, network, delay_blocks, fleet.transferred if keep_spans else None, burst_bytes)
     fleet.spans = [] if keep_spans else None
     members = [
         [_Member(fleet, machine, replica, stage) for stage, machine in enumerate(row)]

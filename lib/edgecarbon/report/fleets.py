@@ -11,7 +11,8 @@ from edgecarbon.charts.fleet_compare import CARBON, carbon_run_words
 from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped, rows
 from edgecarbon.report import words
 
-VIRTUAL_FLEET = "virtual hosts on one machine: the energy is that machine's estimate, not the devices'"
+VIRTUAL_FLEET = "virtual hosts on one machine"
+VIRTUAL_ENERGY = "the energy is that machine's estimate, not the devices'"
 KINDS = {"measured": "ran on its devices", "simulated": "simulated", "missing": "missing"}
 
 # Runs that differ in nothing but the repeat are one row, with the means.
@@ -21,15 +22,17 @@ WITH parts AS (
     sum(compute_joules + idle_joules + radio_joules) AS joules, count(*) AS members,
     count(compute_joules + idle_joules + radio_joules) AS known, bool_and(radio_provenance = 'covered') AS covered,
     list(DISTINCT boundary ORDER BY boundary) FILTER (boundary IS NOT NULL) AS boundaries
-  FROM fleet_members GROUP BY fleet_run)
-SELECT r.workload, r.fleet, r.record_kind, r.provenance, r.missing_reason, r.members, r.stages, r.replicas,
+  FROM fleet_members GROUP BY fleet_run),
+gathered AS (SELECT r.workload, r.fleet, r.record_kind, r.provenance, r.missing_reason, r.members, r.stages, r.replicas,
   r.micro_batches, r.pass_order, r.boundary_codec, r.gradient_codec, r.link, r.left_out, r.virtual_host,
   r.plan_statement, count(*) AS repeats, avg(r.step_s) AS step_s, avg(r.tokens_per_second) AS tokens_per_second,
   CASE WHEN count(r.energy_joules_per_step) = count(*) THEN avg(r.energy_joules_per_step) END AS joules,
   avg(p.bytes) AS bytes, CASE WHEN bool_and(p.known = p.members) THEN sum(p.radio) / nullif(sum(p.joules), 0) END AS radio,
   bool_and(p.covered) AS covered, any_value(p.boundaries) AS boundaries
 FROM fleet_runs r LEFT JOIN parts p USING (fleet_run)
-GROUP BY ALL ORDER BY r.workload, r.fleet, record_kind = 'missing', r.record_kind, r.missing_reason, r.members
+GROUP BY ALL)
+SELECT * FROM gathered LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+ORDER BY size, workload, fleet, list_position(['measured', 'simulated', 'missing'], record_kind), missing_reason, members
 """
 
 
@@ -40,7 +43,6 @@ def section(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         return {}
     return {
         "rows": list(grouped(fleets, "workload")),
-        "virtual_words": VIRTUAL_FLEET,
         "carbon": _carbon(connection),
     }
 
@@ -63,6 +65,8 @@ def _fleets(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         row["energy"] = figures.quantity(row["joules"], None, None, "J")
         row["megabytes"] = "–" if row["bytes"] is None else figures.significant(row["bytes"] / 1e6, 3)
         row["radio_words"], row["radio_known_as"] = _radio(row)
+        ran = row["record_kind"] == "measured"
+        row["virtual_words"] = f"{VIRTUAL_FLEET}: {VIRTUAL_ENERGY}" if ran else VIRTUAL_FLEET
         row["plan"] = words.of_a_device(row["plan_statement"]) or "–"
     return found
 
@@ -101,7 +105,7 @@ def _carbon(connection: duckdb.DuckDBPyConnection) -> list[tuple[Row, list[Row]]
         first = members[0]
         head = {
             "workload": first["workload"], "fleet": first["fleet"], "cloud": first["cloud_device"],
-            "scenario": first["scenario"] if several else "", "kind": carbon_run_words(first),
+            "scenario": first["scenario"] if several else "", "kind": ", ".join(carbon_run_words(first)),
             "provenance": first["provenance"], "energy": figures.quantity(first["energy_joules"], None, None, "J"),
             "split": _split(first), "duration": figures.duration(first["duration_s"]),
             "cloud_energy": figures.quantity(first["cloud_energy_joules"], None, None, "J"),

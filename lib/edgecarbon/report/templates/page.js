@@ -35,7 +35,7 @@ async function draw(figure) {
   let drawn = await render(width);
   const beside = box.querySelector("svg").getBoundingClientRect().width - width;
   const wanted = Math.floor(Math.max(NARROWEST_PLOT, Math.min(WIDEST_PLOT, room - beside)));
-  if (Math.abs(wanted - width) > 2) {
+  if (wanted < width || wanted - width > 2) {
     drawn.finalize();
     drawn = await render(wanted);
   }
