@@ -16,7 +16,7 @@ import psutil
 
 from edgecarbon.fleet.model import Machine, ModelShape, even_network
 from edgecarbon.fleet.simulate import simulate
-from pipeline_members import FFN, VOCABULARY, Hosts, Setting, chosen, options
+from pipeline_members import FFN, VOCABULARY, Hosts, Setting, chosen, options, others_cores
 
 DELAY_S = 1e-4
 BURST_S, LEAST_BURST = 0.01, 64_000
@@ -57,9 +57,10 @@ def predicted(setting: Setting, costs) -> dict:
 
 def compared(running, setting: Setting, rounds: int, steps: int) -> dict:
     """Calibration and measurement in turn, so that a change of the machine's pace meets both."""
-    told, found = [], []
+    told, found, others = [], [], []
     for _ in range(rounds):
         told.append(predicted(setting, running.calibrate(setting, steps)))
+        others.append(others_cores())
         found.append(running.measure(setting, "fleet", steps))
     told_s = statistics.median(one["step_s"] for one in told)
     found_s = statistics.median(value for one in found for value in one["steps_s"])
@@ -67,7 +68,7 @@ def compared(running, setting: Setting, rounds: int, steps: int) -> dict:
     return {
         "setting": setting.name, "predicted_s": told_s, "measured_s": found_s, "difference": told_s / found_s - 1,
         "predicted_bytes": told_bytes, "measured_bytes": found_bytes, "bytes_difference": told_bytes / found_bytes - 1,
-        "predictions": told, "measurements": found,
+        "others_cores": max(others), "predictions": told, "measurements": found,
     }  # fmt: skip
 
 
@@ -75,13 +76,14 @@ def printed(row: dict) -> str:
     return (
         f"{row['setting']:30}{row['predicted_s']:10.3f}{row['measured_s']:10.3f}{row['difference']:+9.1%}"
         f"{row['predicted_bytes'] / 1e6:12.3f}{row['measured_bytes'] / 1e6:12.3f}{row['bytes_difference']:+9.2%}"
+        f"{row['others_cores']:9.1f}"
     )
 
 
 def main():
     arguments = options(__doc__, rounds=3, steps=3)
-    print("a step: seconds, and MB that all members send together")
-    print(f"{'':30}{'predicted':>10}{'measured':>10}{'':9}{'predicted':>12}{'measured':>12}")
+    print("a step: seconds, and MB that all members send together; cores that other work kept busy")
+    print(f"{'':30}{'predicted':>10}{'measured':>10}{'':9}{'predicted':>12}{'measured':>12}{'':9}{'others':>9}")
     rows = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for rate, settings in groupby(chosen(SETTINGS, arguments.only), key=lambda one: one.mbyte_per_s):

@@ -23,6 +23,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
+import psutil
 import torch
 from torch import nn
 
@@ -49,7 +50,6 @@ GLOO_S = 60.0
 VOCABULARY = 1024
 FFN = 4
 """Feed-forward widths in hidden widths."""
-EMULATED_WIDTH = 500
 _ports = count(21000)  # of every host; each run takes new ones
 
 
@@ -111,14 +111,6 @@ class Setting:
             "work": work, "folder": str(folder), "part": {**part, "rank": rank}, "config": self.config, "steps": steps,
             "training": training, "emulated": self.emulated, "optimizer": self.optimizer, "order": self.order,
         }  # fmt: skip
-
-
-def emulated_setting(micro_batches: int, activation_bytes: int, forward_s: float, backward_s: float) -> Setting:
-    """Four stages that sleep instead of computing, so that few cores bear as many hosts as one likes."""
-    name = f"slept: {micro_batches} × {activation_bytes / 1e6:g} MB, {1e3 * forward_s:g}/{1e3 * backward_s:g} ms"
-    length = activation_bytes // (4 * EMULATED_WIDTH)
-    sizes = {"width": EMULATED_WIDTH, "length": length}
-    return Setting(name, (1, 1, 1, 1), micro_batches, emulated=(forward_s, backward_s), **sizes)
 
 
 # -- the side of who measures -------------------------------------------------------------------------------------------
@@ -412,6 +404,11 @@ def options(description, rounds, steps):
     parser.add_argument("--only", help="only settings whose name has this in it")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
+
+
+def others_cores():
+    """How many cores other work keeps busy while the members rest: with more than a little, measured times scatter."""
+    return psutil.cpu_percent(interval=0.5) / 100 * psutil.cpu_count()
 
 
 def chosen(settings, only):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgecarbon.carbon.work import value
 from edgecarbon.config.fleet import Fleet, Links, Radio
 from edgecarbon.config.inputs import Inputs, ReferenceDevice
 from edgecarbon.config.scenario import ResolvedScenario
+from edgecarbon.config.workload import Workload
 from edgecarbon.errors import UserError
 from edgecarbon.fleet.edge import place_edge
 from edgecarbon.fleet.model import Machine, ModelShape, Network, Plan, SimulatedStep
@@ -174,25 +175,29 @@ def _from_measurement(measured: Mapping[str, Any], names: Sequence[str]) -> tupl
     return delay_s, rate
 
 
+def own_plan(fleet: Fleet, shape: ModelShape, batch: int) -> dict[str, Any]:
+    """The plan that the fleet's configuration gives. Raises UserError where it does not fit the model."""
+    assert fleet.plan is not None
+    if sum(fleet.plan.layers) != shape.layers:
+        raise UserError(f"plan.layers: {sum(fleet.plan.layers)} layers in all, and the model has {shape.layers}")
+    used = {name for row in fleet.plan.grid for name in row}
+    return {
+        "grid": fleet.plan.grid, "layers": fleet.plan.layers, "order": fleet.order or "eager-1f1b",
+        "micro_batches": fleet.micro_batches or _divisor(batch // len(fleet.plan.grid), 2 * len(fleet.plan.layers)),
+        "left_out": [name for name in fleet.members() if name not in used],
+        "statement": "given in the fleet's configuration",
+    }  # fmt: skip
+
+
 def plan_fleet(
     fleet: Fleet, shape: ModelShape, machines: Sequence[Machine], network: Network, batch: int
 ) -> dict[str, Any]:
-    """Who does what: the fleet's own plan, or the planner's. Members by name.
+    """Who does what, as the planner finds best. Members by name.
 
     Raises:
         UserError: no plan fits, with the constraint and by how much.
     """
     names = [machine.name for machine in machines]
-    if fleet.plan is not None:
-        if sum(fleet.plan.layers) != shape.layers:
-            raise UserError(f"plan.layers: {sum(fleet.plan.layers)} layers in all, and the model has {shape.layers}")
-        micro_batches = fleet.micro_batches or _divisor(batch // len(fleet.plan.grid), 2 * len(fleet.plan.layers))
-        used = {name for row in fleet.plan.grid for name in row}
-        return {
-            "grid": fleet.plan.grid, "layers": fleet.plan.layers, "micro_batches": micro_batches,
-            "order": fleet.order or "eager-1f1b", "left_out": [name for name in names if name not in used],
-            "statement": "given in the fleet's configuration",
-        }  # fmt: skip
     found = place_edge(
         shape, machines, network, batch, fleet.objective,
         micro_batches=None if fleet.micro_batches is None else [fleet.micro_batches],
@@ -242,51 +247,86 @@ def simulation_rows(step: SimulatedStep, machines: Sequence[Machine]) -> dict[st
     return {"step_s": step.step_s, "members": members, "spans": spans}
 
 
-def forecast(
-    project: Project, workload: str, name: str, *, models: Mapping[str, Mapping[str, Any]], runs: Sequence[Mapping[str, Any]],
-    network: Mapping[str, Any] | None, scenario: ResolvedScenario, inputs: Inputs,
-) -> dict[str, Any]:  # fmt: skip
-    """Plan a fleet and simulate its step, as JSON; `missing` says why there is no plan.
+@dataclass(frozen=True)
+class Known:
+    """What a fleet's plan and forecast rest on.
 
-    Args:
+    Attributes:
         models: resolved architectures, by workload.
-        runs: rows of `runs` of the members' own runs.
+        runs: rows of `runs` of the members' own runs; empty for modelled members.
         network: record of the network's measurement, where the fleet asks for one.
     """
-    fleet, settings = project.fleets[name], project.experiment.workloads[workload]
+
+    project: Project
+    workload: str
+    name: str
+    models: Mapping[str, Mapping[str, Any]]
+    runs: Sequence[Mapping[str, Any]]
+    network: Mapping[str, Any] | None
+    scenario: ResolvedScenario
+    inputs: Inputs
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.project.fleets[self.name]
+
+    @property
+    def settings(self) -> Workload:
+        return self.project.experiment.workloads[self.workload]
+
+    def shapes(self) -> dict[str, ModelShape]:
+        """Of every workload, for members that only did another one."""
+        workloads = self.project.experiment.workloads
+        return {key: shape_of(model, workloads[key].sequence_length) for key, model in self.models.items()}
+
+    def links(self) -> Network:
+        if self.network is not None and not self.network["members"]:
+            raise UserError(f"the network was not measured: {self.network['missing']['reason']}")
+        return network_of(self.fleet.links, self.fleet.members(), self.network)
+
+
+def make_plan(known: Known) -> dict[str, Any]:
+    """Who does what, as JSON; `missing` says why there is no plan. A plan of one's own rests on the model alone."""
+    try:
+        shape = known.shapes()[known.workload]
+        if known.fleet.plan is not None:
+            return own_plan(known.fleet, shape, known.settings.batch_size)
+        machines, _, _ = _machines(known)
+        return plan_fleet(known.fleet, shape, machines, known.links(), known.settings.batch_size)
+    except UserError as error:
+        return {"missing": str(error)}
+
+
+def make_forecast(known: Known, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A planned fleet's step simulated, as JSON; `missing` says why there is none."""
+    fleet, settings = known.fleet, known.settings
     kinds = dict(zip(fleet.members(), fleet.kinds(), strict=True))
-    tokens = settings.batch_size * settings.sequence_length
     facts: dict[str, Any] = {
-        "steps": settings.steps, "tokens_per_step": tokens, "boundary": fleet.boundary, "gradients": fleet.gradients,
-        "radio_joules_per_byte": fleet.radio.joules_per_byte, "radio_source": fleet.radio.source, "kinds": kinds,
-        "virtual": any(getattr(project.fleet[kind], "virtual", None) for kind in fleet.devices),
+        "steps": settings.steps, "tokens_per_step": settings.batch_size * settings.sequence_length,
+        "boundary": fleet.boundary, "gradients": fleet.gradients, "radio_joules_per_byte": fleet.radio.joules_per_byte,
+        "radio_source": fleet.radio.source, "kinds": kinds, "plan": None if "missing" in plan else dict(plan),
+        "virtual": any(getattr(known.project.fleet[kind], "virtual", None) for kind in fleet.devices),
     }  # fmt: skip
     try:
-        if network is not None and not network["members"]:
-            raise UserError(f"the network was not measured: {network['missing']['reason']}")
-        shapes = {
-            key: shape_of(model, project.experiment.workloads[key].sequence_length) for key, model in models.items()
-        }
-        machines, boundaries, provenance = _machines(project, workload, name, shapes, runs, scenario, inputs)
-        links = network_of(fleet.links, fleet.members(), network)
-        plan = plan_fleet(fleet, shapes[workload], machines, links, settings.batch_size)
+        if "missing" in plan:
+            raise UserError(str(plan["missing"]))
+        machines, boundaries, provenance = _machines(known)
         cores = _shared_cores(settings.threads) if facts["virtual"] else None
-        step = simulate_fleet(fleet, shapes[workload], machines, links, settings.batch_size, plan, cores)
+        step = simulate_fleet(
+            fleet, known.shapes()[known.workload], machines, known.links(), settings.batch_size, plan, cores
+        )  # fmt: skip
     except UserError as error:
         return {**facts, "missing": str(error)}
     return {
-        **facts, "plan": plan, "provenance": provenance, "boundaries": boundaries, "simulation": simulation_rows(step, machines),
+        **facts, "provenance": provenance, "boundaries": boundaries, "simulation": simulation_rows(step, machines),
         "machines": [asdict(machine) for machine in machines],
     }  # fmt: skip
 
 
-def _machines(
-    project: Project, workload: str, name: str, shapes: Mapping[str, ModelShape], runs: Sequence[Mapping[str, Any]],
-    scenario: ResolvedScenario, inputs: Inputs,
-) -> tuple[list[Machine], dict[str, str | None], str]:  # fmt: skip
+def _machines(known: Known) -> tuple[list[Machine], dict[str, str | None], str]:
     """Every member as a machine, what its draw covers, and the provenance of the weakest draw."""
-    fleet, facts = project.fleets[name], project.carbon_facts()
-    machines, boundaries, known = [], {}, set()
+    project, fleet, facts, shapes = known.project, known.fleet, known.project.carbon_facts(), known.shapes()
+    machines, boundaries, kinds = [], {}, set()
     for member, kind in zip(fleet.members(), fleet.kinds(), strict=True):
         boundary: str | None
         if fleet.modelled:
@@ -294,16 +334,18 @@ def _machines(
                 reference_machine(member, project.references[kind], fleet),
                 project.references[kind].boundary,
             )
-            known.add("modelled")
+            kinds.add("modelled")
         else:
-            own = sorted((run for run in runs if run["device"] == kind), key=lambda run: run["workload"] != workload)
+            own = sorted(
+                (run for run in known.runs if run["device"] == kind), key=lambda run: run["workload"] != known.workload
+            )
             memory = own[0]["memory_bytes"] if own and "memory_bytes" in own[0] else None
             machine, boundary = measured_machine(member, own, shapes, fleet, memory), own[0]["boundary"]
-            known.add("modelled" if own[0]["provenance"] == "measured" else own[0]["provenance"])
-        arm = build_arm(kind, facts[kind], scenario, inputs)
+            kinds.add("modelled" if own[0]["provenance"] == "measured" else own[0]["provenance"])
+        arm = build_arm(kind, facts[kind], known.scenario, known.inputs)
         machines.append(with_carbon(machine, arm, boundary))
         boundaries[member] = boundary
-    weakest = next(word for word in ("absent", "estimated", "modelled", "published") if word in known)
+    weakest = next(word for word in ("absent", "estimated", "modelled", "published") if word in kinds)
     return machines, boundaries, weakest
 
 

@@ -171,6 +171,18 @@ class Project:
             Path("results/parquet/fleets") / name / fleet for name in self.experiment.workloads for fleet in self.fleets
         ]
 
+    def plan_settings(self, workload: str, fleet: str) -> dict[str, Any]:
+        """What decides a fleet's plan, beside its members' own runs: of a plan of one's own, that plan."""
+        own = self.fleets[fleet]
+        if own.plan is not None:
+            decisive = own.model_dump(mode="json", include={"devices", "modelled", "plan", "micro_batches", "order"})
+            return {"fleet": decisive, "batch": self.workload_size(workload)}
+        found = self.forecast_settings(workload, fleet)
+        if own.objective == "time":
+            found = {key: part for key, part in found.items() if key not in ("carbon", "scenario")}
+            found["fleet"] = {key: part for key, part in found["fleet"].items() if key not in ("radio", "idle_share")}
+        return found
+
     def forecast_settings(self, workload: str, fleet: str) -> dict[str, Any]:
         """What decides a fleet's plan and simulation, beside its members' own runs."""
         kinds = dict.fromkeys(self.fleets[fleet].kinds())

@@ -100,7 +100,7 @@ def test_a_fleet_of_ssh_and_adb_trains_together_and_is_judged(virtual):
     finished = pair.run(*COMMAND)
     assert finished.returncode == 0, finished.output
     assert {name: finished.jobs[name] for name in finished.jobs if name.startswith("fleet")} == {
-        "fleet_network": 1, "fleet_forecast": 1, "fleet_measure": 1, "fleet_tables": 1, "fleet_scaling": 1,
+        "fleet_network": 1, "fleet_plan": 1, "fleet_forecast": 1, "fleet_measure": 1, "fleet_tables": 1, "fleet_scaling": 1,
     }  # fmt: skip
     with duckdb.connect(str(pair.path / "results/edgecarbon.duckdb"), read_only=True) as database:
         kinds = database.execute("SELECT record_kind, provenance, virtual_host FROM fleet_runs ORDER BY 1").fetchall()

@@ -37,6 +37,23 @@ def network_file(wildcards):
     return [f"results/networks/{wildcards.fleet}.json"] if measured else []
 
 
+def network_word(wildcards):
+    return network_file(wildcards) or "none"
+
+
+def plan_inputs(wildcards):
+    """What the planner goes by; a plan of one's own needs nothing measured."""
+    if PROJECT.fleets[wildcards.fleet].plan:
+        return []
+    scenario = f"config/scenarios/{PROJECT.experiment.scenarios[0]}.yaml"
+    by_carbon = PROJECT.fleets[wildcards.fleet].objective == "carbon"
+    return [
+        *members_runs(wildcards),
+        *network_file(wildcards),
+        *([scenario] if by_carbon else []),
+    ]
+
+
 MODELS = [f"results/models/{name}.json" for name in PROJECT.experiment.workloads]
 FIRST = next(iter(PROJECT.experiment.workloads))
 
@@ -68,29 +85,56 @@ rule fleet_network:
         " --attempts results/attempts/networks --logs results/logs/fleet_network/{wildcards.fleet} --out {output} 2> {log}"
 
 
+def planner_network(wildcards):
+    own = PROJECT.fleets[wildcards.fleet].plan
+    return "none" if own else network_word(wildcards)
+
+
+rule fleet_plan:
+    input:
+        sources_of("workflow/scripts/fleet_plan.py"),
+        INPUTS,
+        MODELS,
+        plan_inputs,
+    output:
+        "results/fleets/{workload}/{fleet}/plan.json",
+    log:
+        "results/logs/fleet_plan/{workload}/{fleet}.log",
+    conda:
+        "../envs/edgecarbon.yaml"
+    params:
+        network=planner_network,
+        settings=lambda wildcards: plan.fingerprint(
+            PROJECT.plan_settings(wildcards.workload, wildcards.fleet)
+        ),
+    shell:
+        "python workflow/scripts/fleet_plan.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
+        " --fleet {wildcards.fleet} --network {params.network} --out {output} 2> {log}"
+
+
 rule fleet_forecast:
     input:
         sources_of("workflow/scripts/fleet_forecast.py"),
         INPUTS,
         MODELS,
         members_runs,
+        network_file,
+        plan="results/fleets/{workload}/{fleet}/plan.json",
         scenario=f"config/scenarios/{PROJECT.experiment.scenarios[0]}.yaml",
-        network=network_file,
     output:
-        "results/fleets/{workload}/{fleet}/plan.json",
         "results/fleets/{workload}/{fleet}/forecast.json",
     log:
         "results/logs/fleet_forecast/{workload}/{fleet}.log",
     conda:
         "../envs/edgecarbon.yaml"
     params:
-        network=lambda wildcards, input: input.network or "none",
+        network=network_word,
         settings=lambda wildcards: plan.fingerprint(
             PROJECT.forecast_settings(wildcards.workload, wildcards.fleet)
         ),
     shell:
         "python workflow/scripts/fleet_forecast.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
-        " --fleet {wildcards.fleet} --network {params.network} --out {output} 2> {log}"
+        " --fleet {wildcards.fleet} --plan {input.plan} --network {params.network} --out {output} 2> {log}"
 
 
 # As with a lone device's run, the host's own code is not among what a measurement depends on.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .model import Network
+from edgecarbon.fleet.model import Network
 
 _SAME_MOMENT = 1e-12
 _CLOSE = 1e-9

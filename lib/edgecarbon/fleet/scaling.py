@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from edgecarbon.fleet.model import Machine, ModelShape, Plan, even_network, memory_bytes
+from edgecarbon.fleet.simulate import simulate
 from edgecarbon.worker.pipeline.schedule import Order, in_flight
-
-from .model import Machine, ModelShape, Plan, even_network, memory_bytes
-from .simulate import simulate
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ from itertools import pairwise
 from typing import cast
 
 from edgecarbon.errors import UserError
-from edgecarbon.worker.pipeline.schedule import ORDERS, Order, Pass, passes
-
-from .fluid import Clock, Cores, Flow, Links
-from .model import (
+from edgecarbon.fleet.fluid import Clock, Cores, Flow, Links
+from edgecarbon.fleet.model import (
     BYTES_PER_VALUE,
     WIRE_OVERHEAD,
     Machine,
@@ -29,6 +27,7 @@ from .model import (
     SimulatedSpan,
     SimulatedStep,
 )
+from edgecarbon.worker.pipeline.schedule import ORDERS, Order, Pass, passes
 
 OPTIMIZER_BYTES = 16
 """Memory that AdamW touches for a parameter, fp32: weight, gradient, two moments."""
