@@ -10,12 +10,17 @@ import contextlib
 import json
 import statistics
 import tempfile
+import threading
+import time
 from itertools import groupby
+from pathlib import Path
 
 import psutil
 
+import fleet_bench
 from edgecarbon.fleet.model import Machine, ModelShape, even_network
 from edgecarbon.fleet.simulate import simulate
+from edgecarbon.worker.pipeline.mesh import Member, Mesh
 from pipeline_members import FFN, VOCABULARY, Hosts, Setting, chosen, options, others_cores
 
 DELAY_S = 1e-4
@@ -41,7 +46,33 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def predicted(setting: Setting, costs) -> dict:
+def transport_s_per_byte(folder: Path) -> float:
+    """Processor time of a byte at one end of a TLS link, from two members in this process that exchange 64 MB."""
+    run, ports = "00112233445566ff", fleet_bench.free_ports(2)
+    fleet_bench.write_identities(folder, run, 2)
+    members = [Member(str(rank), "127.0.0.1", port) for rank, port in enumerate(ports)]
+    meshes = [
+        Mesh(rank, members, {0, 1}, run, folder / f"identity-{rank}.pem", folder / "authority.pem", 30.0)
+        for rank in (0, 1)
+    ]
+    joining = threading.Thread(target=meshes[0].join, args=(30.0,))
+    joining.start()
+    meshes[1].join(30.0)
+    joining.join()
+    part, count = 1 << 20, 64
+    rooms = [meshes[1].receive(0, key, memoryview(bytearray(part))) for key in range(count)]
+    began_s = time.process_time()
+    for key in range(count):
+        meshes[0].send(1, key, memoryview(bytearray(part)))
+    for room in rooms:
+        meshes[1].wait(room)
+    spent_s = time.process_time() - began_s
+    for mesh in meshes:
+        mesh.close(orderly=True)
+    return spent_s / (2 * part * count)
+
+
+def predicted(setting: Setting, costs, slowdown: float, per_byte_s: float) -> dict:
     shape = ModelShape(
         sum(setting.layers), setting.width, FFN * setting.width, VOCABULARY, setting.length + 2, setting.length,
         setting.tied,
@@ -49,17 +80,21 @@ def predicted(setting: Setting, costs) -> dict:
     step = simulate(
         shape, [Machine(f"host-{index}", 1.0) for index in range(setting.hosts)],
         even_network(setting.hosts, setting.mbyte_per_s * 1e6, DELAY_S), setting.plan(), costs=costs,
-        shared_cores=psutil.cpu_count(logical=False), delay_blocks=False,
+        shared_cores=psutil.cpu_count(logical=False), core_slowdown=slowdown, transport_s_per_byte=per_byte_s,
+        delay_blocks=False,
         burst_bytes=max(LEAST_BURST, BURST_S * setting.mbyte_per_s * 1e6), clipped=setting.optimizer, keep_spans=False,
     )  # fmt: skip
     return {"step_s": step.step_s, "sent_bytes": sum(one.sent_bytes for one in step.machines)}
 
 
-def compared(running, setting: Setting, rounds: int, steps: int) -> dict:
+def compared(running, setting: Setting, per_byte_s: float, rounds: int, steps: int) -> dict:
     """Calibration and measurement in turn, so that a change of the machine's pace meets both."""
     told, found, others = [], [], []
     for _ in range(rounds):
-        told.append(predicted(setting, running.calibrate(setting, steps)))
+        slowdown = running.slowdown(setting, steps)
+        told.append(
+            {**predicted(setting, running.calibrate(setting, steps), slowdown, per_byte_s), "slowdown": slowdown}
+        )
         others.append(others_cores())
         found.append(running.measure(setting, "fleet", steps))
     told_s = statistics.median(one["step_s"] for one in told)
@@ -76,20 +111,24 @@ def printed(row: dict) -> str:
     return (
         f"{row['setting']:30}{row['predicted_s']:10.3f}{row['measured_s']:10.3f}{row['difference']:+9.1%}"
         f"{row['predicted_bytes'] / 1e6:12.3f}{row['measured_bytes'] / 1e6:12.3f}{row['bytes_difference']:+9.2%}"
-        f"{row['others_cores']:9.1f}"
+        f"{row['others_cores']:9.1f}{statistics.median(one['slowdown'] for one in row['predictions']):10.2f}"
     )
 
 
 def main():
     arguments = options(__doc__, rounds=3, steps=3)
     print("a step: seconds, and MB that all members send together; cores that other work kept busy")
-    print(f"{'':30}{'predicted':>10}{'measured':>10}{'':9}{'predicted':>12}{'measured':>12}{'':9}{'others':>9}")
+    print(
+        f"{'':30}{'predicted':>10}{'measured':>10}{'':9}{'predicted':>12}{'measured':>12}{'':9}{'others':>9}{'slowdown':>10}"
+    )
     rows = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        per_byte_s = transport_s_per_byte(Path(folder))
+        print(f"transport: {per_byte_s * 1e9:.2f} ms of processor time a MB, at each end")
         for rate, settings in groupby(chosen(SETTINGS, arguments.only), key=lambda one: one.mbyte_per_s):
             with Hosts(HOSTS, rate) as running:
                 for setting in settings:
-                    rows.append(compared(running, setting, arguments.rounds, arguments.steps))
+                    rows.append(compared(running, setting, per_byte_s, arguments.rounds, arguments.steps))
                     print(printed(rows[-1]), flush=True)
     for within in (0.10, 0.08):
         near = [sum(abs(row[name]) <= within for row in rows) for name in ("difference", "bytes_difference")]

@@ -167,6 +167,14 @@ class Hosts:
             found.append(PassCosts(answer["forward_s"], answer["backward_s"], answer["optimizer_s"]))
         return found * setting.replicas
 
+    def slowdown(self, setting: Setting, steps: int) -> float:
+        """A pass's time while the other core computes too, over its time alone."""
+        part, folder = self._part(setting)
+        job = {rank: setting.job("alone", rank, steps + 1, part, folder) for rank in (0, 1)}
+        alone = self._answers({1: job[1]})[0]
+        together = self._answers(job)[1]
+        return max(1.0, sum(together[f"{kind}_s"] / alone[f"{kind}_s"] for kind in ("forward", "backward")) / 2)
+
     def _part(self, setting: Setting) -> tuple[dict, Path]:
         part = fleet_bench.fleet_part(
             list(setting.layers), setting.replicas, micro_batches=setting.micro_batches, order=setting.order,

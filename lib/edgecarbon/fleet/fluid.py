@@ -275,12 +275,14 @@ class Links:
 class Cores:
     """Processor time: every task at full speed, or all at the same share of it while there are more tasks than cores.
 
+    `slowdown` is the time of a task while all cores are busy over that of the task alone.
+
     With `count` cores, a virtual clock runs at the speed that each task has, so that a task's end on it never moves
     (processor sharing: Parekh & Gallager 1993, virtual time).
     """
 
-    def __init__(self, clock: Clock, count: int | None) -> None:
-        self.clock, self.count = clock, count
+    def __init__(self, clock: Clock, count: int | None, slowdown: float = 1.0) -> None:
+        self.clock, self.count, self.slowdown = clock, count, slowdown
         self._tasks: list[tuple[float, int, Call]] = []
         self._virtual_s = self._since_s = 0.0
         self._started = self._version = 0
@@ -304,7 +306,10 @@ class Cores:
         self._changed = False
 
     def _speed(self) -> float:
-        return min(1.0, (self.count or 1) / max(1, len(self._tasks)))
+        count, tasks = self.count or 1, max(1, len(self._tasks))
+        # Busy neighbours take caches, memory and clock rate: by so much when all cores are busy, less when fewer are.
+        crowd = min(1.0, (tasks - 1) / (count - 1)) if count > 1 else 0.0
+        return min(1.0, count / tasks) / (1 + (self.slowdown - 1) * crowd)
 
     def _advance(self) -> None:
         self._virtual_s += (self.clock.now_s - self._since_s) * self._speed()

@@ -90,6 +90,8 @@ def simulate(
     started_s: float = 0.0,
     costs: Sequence[PassCosts | None] | None = None,
     shared_cores: int | None = None,
+    core_slowdown: float = 1.0,
+    transport_s_per_byte: float = 0.0,
     wire_overhead: float = WIRE_OVERHEAD,
     delay_blocks: bool = True,
     burst_bytes: float = 0.0,
@@ -106,6 +108,8 @@ def simulate(
         costs: one a machine, where measured; None works them out from FLOPs and memory speed.
         shared_cores: all machines are virtual hosts of one computer: at most so many compute at full speed at once, and more
             share equally. Heat counts the seconds at full speed.
+        core_slowdown: with `shared_cores`, a pass's time while all cores are busy over that alone.
+        transport_s_per_byte: with `shared_cores`, processor time of a payload byte at each of its two ends: TLS, copies.
         delay_blocks: a pair's next message starts after the delay of the one before, as the closed form has it; False lets
             it follow at once, as a TCP connection does.
         burst_bytes: what each machine's link lets through at once after a rest, as the limits of virtual hosts do.
@@ -116,7 +120,19 @@ def simulate(
         messages' departure) to its optimiser, waits for others included, and `wait_s` the rest that is not compute.
     """
     _check(shape, machines, network, plan, costs)
-    fleet = _Fleet(shape, machines, network, plan, started_s, costs, shared_cores, wire_overhead, clipped)
+    fleet = _Fleet(
+        shape,
+        machines,
+        network,
+        plan,
+        started_s,
+        costs,
+        shared_cores,
+        core_slowdown,
+        transport_s_per_byte,
+        wire_overhead,
+        clipped,
+    )
     fleet.links = Links(fleet.clock, network, delay_blocks, fleet.transferred if keep_spans else None, burst_bytes)
     fleet.spans = [] if keep_spans else None
     members = [
@@ -176,6 +192,8 @@ class _Fleet:
     started_s: float
     costs: Sequence[PassCosts | None] | None
     shared_cores: int | None
+    core_slowdown: float
+    transport_s_per_byte: float
     overhead: float
     clipped: bool
     clock: Clock = field(default_factory=Clock)
@@ -183,7 +201,7 @@ class _Fleet:
     spans: list[SimulatedSpan] | None = None
 
     def __post_init__(self) -> None:
-        self.cores = Cores(self.clock, self.shared_cores)
+        self.cores = Cores(self.clock, self.shared_cores, self.core_slowdown)
         values = self.shape.activation_values(self.plan.sequences) * self.plan.keep_boundary
         self.boundary_bytes = values * BYTES_PER_VALUE[self.plan.boundary]
 
@@ -198,6 +216,12 @@ class _Fleet:
         forward, backward = self.shape.stage_flops(plan.layers[stage], last, plan.sequences)
         speed = self.machines[machine].flops_per_s
         return forward / speed, backward / speed, optimizer_s
+
+    def carry(self, payload: float) -> None:
+        """Processor time for a message, both ends, beside the passes and for the most part while it is under way."""
+        if self.shared_cores is not None and self.transport_s_per_byte:
+            for _ in range(2):
+                self.cores.run(payload * self.transport_s_per_byte, lambda: None)
 
     def transferred(self, flow: Flow) -> None:
         assert self.spans is not None
@@ -270,6 +294,7 @@ class _Member:
         self.sent_bytes += payload
         to.received_bytes += payload
         wire_bytes = payload * self.fleet.overhead
+        self.fleet.carry(payload)
         self.fleet.links.send(self.machine, to.machine, wire_bytes, self._departed, arrived, label, delay_s)
 
     def _departed(self) -> None:
