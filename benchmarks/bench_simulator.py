@@ -17,11 +17,10 @@ from pathlib import Path
 
 import psutil
 
-import fleet_bench
 from edgecarbon.fleet.model import Machine, ModelShape, even_network
 from edgecarbon.fleet.simulate import simulate
 from edgecarbon.worker.pipeline.mesh import Member, Mesh
-from pipeline_members import FFN, VOCABULARY, Hosts, Setting, chosen, options, others_cores
+from pipeline_members import FFN, VOCABULARY, Hosts, Setting, chosen, fleet_bench, options, others_cores
 
 DELAY_S = 1e-4
 BURST_S, LEAST_BURST = 0.01, 64_000
@@ -46,8 +45,11 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def transport_s_per_byte(folder: Path) -> float:
-    """Processor time of a byte at one end of a TLS link, from two members in this process that exchange 64 MB."""
+def transport_costs(folder: Path) -> tuple[float, float]:
+    """Processor seconds at one end of a TLS link, a message and a byte: from two members in this process.
+
+    They wait for each message before the next, as a pipeline's neighbours do.
+    """
     run, ports = "00112233445566ff", fleet_bench.free_ports(2)
     fleet_bench.write_identities(folder, run, 2)
     members = [Member(str(rank), "127.0.0.1", port) for rank, port in enumerate(ports)]
@@ -59,20 +61,25 @@ def transport_s_per_byte(folder: Path) -> float:
     joining.start()
     meshes[1].join(30.0)
     joining.join()
-    part, count = 1 << 20, 64
-    rooms = [meshes[1].receive(0, key, memoryview(bytearray(part))) for key in range(count)]
-    began_s = time.process_time()
-    for key in range(count):
-        meshes[0].send(1, key, memoryview(bytearray(part)))
-    for room in rooms:
-        meshes[1].wait(room)
-    spent_s = time.process_time() - began_s
+    spent = {size: _spent_s(meshes, size, 200) for size in (1_000, 1_000_000)}
     for mesh in meshes:
         mesh.close(orderly=True)
-    return spent_s / (2 * part * count)
+    per_byte_s = (spent[1_000_000] - spent[1_000]) / 999_000
+    return spent[1_000], per_byte_s
 
 
-def predicted(setting: Setting, costs, slowdown: float, per_byte_s: float) -> dict:
+def _spent_s(meshes: list[Mesh], size: int, count: int) -> float:
+    """Processor seconds of a message of `size` bytes at one end."""
+    began_s = time.process_time()
+    for index in range(count):
+        key = (size << 16) | index
+        room = meshes[1].receive(0, key, memoryview(bytearray(size)))
+        meshes[0].send(1, key, memoryview(bytearray(size)))
+        meshes[1].wait(room)
+    return (time.process_time() - began_s) / (2 * count)
+
+
+def predicted(setting: Setting, costs, slowdown: float, transport: tuple[float, float]) -> dict:
     shape = ModelShape(
         sum(setting.layers), setting.width, FFN * setting.width, VOCABULARY, setting.length + 2, setting.length,
         setting.tied,
@@ -80,20 +87,20 @@ def predicted(setting: Setting, costs, slowdown: float, per_byte_s: float) -> di
     step = simulate(
         shape, [Machine(f"host-{index}", 1.0) for index in range(setting.hosts)],
         even_network(setting.hosts, setting.mbyte_per_s * 1e6, DELAY_S), setting.plan(), costs=costs,
-        shared_cores=psutil.cpu_count(logical=False), core_slowdown=slowdown, transport_s_per_byte=per_byte_s,
+        shared_cores=psutil.cpu_count(logical=False), core_slowdown=slowdown, transport_s=transport,
         delay_blocks=False,
         burst_bytes=max(LEAST_BURST, BURST_S * setting.mbyte_per_s * 1e6), clipped=setting.optimizer, keep_spans=False,
     )  # fmt: skip
     return {"step_s": step.step_s, "sent_bytes": sum(one.sent_bytes for one in step.machines)}
 
 
-def compared(running, setting: Setting, per_byte_s: float, rounds: int, steps: int) -> dict:
+def compared(running, setting: Setting, transport: tuple[float, float], rounds: int, steps: int) -> dict:
     """Calibration and measurement in turn, so that a change of the machine's pace meets both."""
     told, found, others = [], [], []
     for _ in range(rounds):
         slowdown = running.slowdown(setting, steps)
         told.append(
-            {**predicted(setting, running.calibrate(setting, steps), slowdown, per_byte_s), "slowdown": slowdown}
+            {**predicted(setting, running.calibrate(setting, steps), slowdown, transport), "slowdown": slowdown}
         )
         others.append(others_cores())
         found.append(running.measure(setting, "fleet", steps))
@@ -123,12 +130,12 @@ def main():
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        per_byte_s = transport_s_per_byte(Path(folder))
-        print(f"transport: {per_byte_s * 1e9:.2f} ms of processor time a MB, at each end")
+        transport = transport_costs(Path(folder))
+        print(f"transport at each end: {transport[0] * 1e3:.2f} ms a message, {transport[1] * 1e9:.2f} ms a MB")
         for rate, settings in groupby(chosen(SETTINGS, arguments.only), key=lambda one: one.mbyte_per_s):
             with Hosts(HOSTS, rate) as running:
                 for setting in settings:
-                    rows.append(compared(running, setting, per_byte_s, arguments.rounds, arguments.steps))
+                    rows.append(compared(running, setting, transport, arguments.rounds, arguments.steps))
                     print(printed(rows[-1]), flush=True)
     for within in (0.10, 0.08):
         near = [sum(abs(row[name]) <= within for row in rows) for name in ("difference", "bytes_difference")]

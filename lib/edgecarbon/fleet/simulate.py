@@ -91,7 +91,7 @@ def simulate(
     costs: Sequence[PassCosts | None] | None = None,
     shared_cores: int | None = None,
     core_slowdown: float = 1.0,
-    transport_s_per_byte: float = 0.0,
+    transport_s: tuple[float, float] = (0.0, 0.0),
     wire_overhead: float = WIRE_OVERHEAD,
     delay_blocks: bool = True,
     burst_bytes: float = 0.0,
@@ -109,7 +109,7 @@ def simulate(
         shared_cores: all machines are virtual hosts of one computer: at most so many compute at full speed at once, and more
             share equally. Heat counts the seconds at full speed.
         core_slowdown: with `shared_cores`, a pass's time while all cores are busy over that alone.
-        transport_s_per_byte: with `shared_cores`, processor time of a payload byte at each of its two ends: TLS, copies.
+        transport_s: with `shared_cores`, processor time at each of a message's two ends, for it and for each byte: TLS, copies.
         delay_blocks: a pair's next message starts after the delay of the one before, as the closed form has it; False lets
             it follow at once, as a TCP connection does.
         burst_bytes: what each machine's link lets through at once after a rest, as the limits of virtual hosts do.
@@ -129,7 +129,7 @@ def simulate(
         costs,
         shared_cores,
         core_slowdown,
-        transport_s_per_byte,
+        transport_s,
         wire_overhead,
         clipped,
     )
@@ -193,7 +193,7 @@ class _Fleet:
     costs: Sequence[PassCosts | None] | None
     shared_cores: int | None
     core_slowdown: float
-    transport_s_per_byte: float
+    transport_s: tuple[float, float]
     overhead: float
     clipped: bool
     clock: Clock = field(default_factory=Clock)
@@ -219,9 +219,10 @@ class _Fleet:
 
     def carry(self, payload: float) -> None:
         """Processor time for a message, both ends, beside the passes and for the most part while it is under way."""
-        if self.shared_cores is not None and self.transport_s_per_byte:
+        work_s = self.transport_s[0] + payload * self.transport_s[1]
+        if self.shared_cores is not None and work_s:
             for _ in range(2):
-                self.cores.run(payload * self.transport_s_per_byte, lambda: None)
+                self.cores.run(work_s, lambda: None)
 
     def transferred(self, flow: Flow) -> None:
         assert self.spans is not None
