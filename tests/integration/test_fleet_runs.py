@@ -92,7 +92,7 @@ def _network_of(namespace: str, state: str) -> None:
 
 
 # A stopped process keeps its connections, and a cut-off one its life: two ways of silence, and one of none.
-CASES = [("killed", "tls"), ("killed", "gloo"), ("stopped", "tls"), ("stopped", "gloo"), ("cut off", "tls")]
+CASES = [("killed", "tls"), ("stopped", "gloo"), ("cut off", "tls")]
 
 
 @pytest.mark.parametrize(("how", "link"), CASES)

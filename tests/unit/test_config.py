@@ -120,7 +120,10 @@ def test_wrong_config_is_explained(project, case):
 
 def test_device_defined_twice_in_the_file(project):
     path = project / "config/devices.yaml"
-    path.write_text(path.read_text() + path.read_text().split("devices:\n")[1])
+    devices, *rest = path.read_text().split("\n# Devices that train one model together")
+    path.write_text(
+        "".join([devices, devices.split("devices:\n")[1], "\n# Devices that train one model together", *rest])
+    )
     with pytest.raises(UserError, match=r"config/devices\.yaml.*'local' is given twice"):
         load(project)
 

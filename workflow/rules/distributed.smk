@@ -1,59 +1,6 @@
 # Fleets that train one model together: their network, who does what, the run, its simulation, the tables.
 
 
-def fleet_on_this_machine(fleet):
-    return any(on_this_machine(name) for name in PROJECT.fleets[fleet].devices)
-
-
-def fleet_threads(wildcards):
-    return workflow.cores if fleet_on_this_machine(wildcards.fleet) else 0
-
-
-def fleet_resources():
-    """Each member's device, and this machine where members are on it."""
-    taken = {
-        f"device_{name}": lambda wildcards, name=name: int(
-            name in PROJECT.fleets[wildcards.fleet].devices
-        )
-        for name in PROJECT.devices
-    }
-    machine = lambda wildcards: (
-        ALL_OF_IT if fleet_on_this_machine(wildcards.fleet) else 1
-    )
-    return {**taken, "this_machine": machine}
-
-
-def members_runs(wildcards):
-    """Every run that a fleet's members did alone."""
-    members = PROJECT.fleets[wildcards.fleet].devices
-    return run_files(
-        "parquet/{run}/run.parquet",
-        [run for run in PROJECT.measured_runs if run.device in members],
-    )
-
-
-def network_file(wildcards):
-    measured = PROJECT.fleets[wildcards.fleet].links.source == "measured"
-    return [f"results/networks/{wildcards.fleet}.json"] if measured else []
-
-
-def network_word(wildcards):
-    return network_file(wildcards) or "none"
-
-
-def plan_inputs(wildcards):
-    """What the planner goes by; a plan of one's own needs nothing measured."""
-    if PROJECT.fleets[wildcards.fleet].plan:
-        return []
-    scenario = f"config/scenarios/{PROJECT.experiment.scenarios[0]}.yaml"
-    by_carbon = PROJECT.fleets[wildcards.fleet].objective == "carbon"
-    return [
-        *members_runs(wildcards),
-        *network_file(wildcards),
-        *([scenario] if by_carbon else []),
-    ]
-
-
 MODELS = [f"results/models/{name}.json" for name in PROJECT.experiment.workloads]
 FIRST = next(iter(PROJECT.experiment.workloads))
 
@@ -83,11 +30,6 @@ rule fleet_network:
         "python workflow/scripts/fleet_network.py --config $EDGECARBON_CONFIG --workload {params.workload}"
         " --fleet {wildcards.fleet} --payload {input.payload} --model {input.model} --tokens {input.tokens}"
         " --attempts results/attempts/networks --logs results/logs/fleet_network/{wildcards.fleet} --out {output} 2> {log}"
-
-
-def planner_network(wildcards):
-    own = PROJECT.fleets[wildcards.fleet].plan
-    return "none" if own else network_word(wildcards)
 
 
 rule fleet_plan:
