@@ -51,8 +51,11 @@ def shape_of(model: Mapping[str, Any], sequence_length: int) -> ModelShape:
             config["n_layer"], width, config.get("n_inner") or 4 * width, positions=config["n_positions"], **common
         )
     if kind in ("llama", "mistral", "qwen2"):
+        width, heads = config["hidden_size"], config["num_attention_heads"]
+        head_width = config.get("head_dim") or width // heads
         return ModelShape(
-            config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"], positions=0, gated=True, **common
+            config["num_hidden_layers"], width, config["intermediate_size"], positions=0, gated=True,
+            kv_width=(config.get("num_key_value_heads") or heads) * head_width, **common,
         )  # fmt: skip
     raise UserError(f"{model['name']}: models of type {kind} cannot be cut into stages yet; opt, gpt2 and llama can")
 

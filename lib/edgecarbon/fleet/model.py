@@ -25,7 +25,13 @@ BYTES_PER_VALUE = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0}
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder as far as its cost goes. Widths in elements; `tied` says that embedding and head share their weight."""
+    """A decoder as far as its cost goes. Widths in elements.
+
+    Attributes:
+        tied: embedding and head share their weight.
+        gated: the feed-forward has three matrices, and nothing has biases, as in Llama.
+        kv_width: width of keys and of values, where fewer heads have them; None is `width`.
+    """
 
     layers: int
     width: int
@@ -35,12 +41,18 @@ class ModelShape:
     sequence_length: int
     tied: bool = True
     gated: bool = False
+    kv_width: int | None = None
 
     @property
     def layer_parameters(self) -> int:
         """Of one layer: four attention matrices, two of the feed-forward (three where gated), biases and two norms."""
-        matrices = 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.ffn
-        return matrices if self.gated else matrices + 9 * self.width + self.ffn
+        attention = 2 * self.width * (self.width + (self.kv_width or self.width))
+        matrices = attention + (3 if self.gated else 2) * self.width * self.ffn
+        return matrices + (2 * self.width if self.gated else 9 * self.width + self.ffn)
+
+    @property
+    def last_norm_parameters(self) -> int:
+        return self.width if self.gated else 2 * self.width
 
     @property
     def embedding_parameters(self) -> int:
@@ -49,7 +61,11 @@ class ModelShape:
     @property
     def parameters(self) -> int:
         """Of the whole model, a tied weight once."""
-        ends = self.embedding_parameters * (1 if self.tied else 2) + self.positions * self.width + 2 * self.width
+        ends = (
+            self.embedding_parameters * (1 if self.tied else 2)
+            + self.positions * self.width
+            + self.last_norm_parameters
+        )
         return self.layers * self.layer_parameters + ends
 
     def stage_parameters(self, layers: int, first: bool, last: bool) -> int:
@@ -57,7 +73,7 @@ class ModelShape:
         count = layers * self.layer_parameters
         count += (self.embedding_parameters + self.positions * self.width) * first
         copies = last and not (first and self.tied)
-        return count + self.embedding_parameters * copies + 2 * self.width * last
+        return count + self.embedding_parameters * copies + self.last_norm_parameters * last
 
     def stage_flops(self, layers: int, last: bool, sequences: float) -> tuple[float, float]:
         """FLOPs of one forward and one backward pass of a stage over `sequences`; the head's own run with the forward pass.
