@@ -154,3 +154,26 @@ def test_gradients_are_those_of_one_process(
     for rank, one in enumerate(found):
         for peer, sent in one["sent"].items():
             assert found[int(peer)]["received"][str(rank)] == sent
+
+
+@pytest.mark.parametrize("codecs", [("bf16", "bf16"), ("fp16", "fp16"), ("int8", "bf16")])
+def test_compressed_copies_agree_to_the_bit_and_the_loss_stays_near(
+    members: fleet_bench.Members, tmp_path: Path, codecs: tuple[str, str]
+) -> None:
+    config = {**fleet_bench.OPT, "tie_word_embeddings": True}
+    training = fleet_bench.training_part(max_grad_norm=0.5)
+    part = fleet_bench.fleet_part([2, 4], 2, micro_batches=2, boundary=codecs[0], gradients=codecs[1])
+    fleet_bench.write_identities(tmp_path, part["run"], 4)
+    found = members.run(member, [(rank, str(tmp_path), config, part, training) for rank in range(4)])
+    by_place = {(one["replica"], one["stage"]): one["gradients"] for one in found}
+    for stage in (0, 1):
+        assert by_place[0, stage] == by_place[1, stage]
+    embedding = next(values for name, values in by_place[0, 0].items() if "embed_tokens" in name)
+    assert embedding == by_place[0, 1]["lm_head.weight"]
+    losses, gradients = alone(config, training)
+    last = [one for one in found if one["stage"] == 1]
+    for step, loss in enumerate(losses):
+        assert sum(one["losses"][step] for one in last) == pytest.approx(loss, rel=0.01)
+    whole = next(g for name, g in gradients.items() if "embed_tokens" in name).flatten()
+    error = (torch.tensor(embedding) - whole).norm() / whole.norm()
+    assert 0 < error < 0.1  # rounded, and no more than that

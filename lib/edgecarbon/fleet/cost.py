@@ -33,7 +33,7 @@ from edgecarbon.fleet.model import (
     Plan,
     SimulatedStep,
 )
-from edgecarbon.fleet.simulate import OPTIMIZER_BYTES, OPTIMIZER_BYTES_PER_S, TIE_BYTES
+from edgecarbon.fleet.simulate import OPTIMIZER_BYTES, OPTIMIZER_BYTES_PER_S
 from edgecarbon.worker.pipeline.schedule import Order, in_flight, passes
 
 Floats = NDArray[np.float64]
@@ -142,7 +142,7 @@ class FleetCost:
             traffic_bytes = traffic_bytes + 2 * (replicas - 1) * share / self.local_steps
         tie_s = np.zeros(grids.shape[:2])
         if stages > 1 and shape.tied:
-            first, last, weight = grids[:, :, 0], grids[:, :, -1], float(TIE_BYTES * shape.embedding_parameters)
+            first, last, weight = grids[:, :, 0], grids[:, :, -1], value * shape.embedding_parameters
             tie_s = np.maximum(self._hop(first, last, weight), self._hop(last, first, weight))
             traffic_bytes = traffic_bytes + weight * np.isin(np.arange(stages), (0, stages - 1))
         optimizer_s = np.repeat(OPTIMIZER_S * parameters[:, None], replicas, axis=1)

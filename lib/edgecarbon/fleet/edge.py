@@ -18,7 +18,6 @@ from edgecarbon.fleet.cost import CARBON, ENERGY, TIME, FleetCost, Floats, Weigh
 from edgecarbon.fleet.edge_exhaustive import exhaustive
 from edgecarbon.fleet.edge_search import BRIEF, THOROUGH, Found, Search, Shape, Task, local_search
 from edgecarbon.fleet.model import BYTES_PER_VALUE, STATE_BYTES, Machine, ModelShape, Network, Plan
-from edgecarbon.fleet.simulate import TIE_BYTES
 from edgecarbon.worker.pipeline.schedule import ORDERS
 
 OBJECTIVES = {"time": TIME, "energy": ENERGY, "carbon": CARBON}
@@ -253,7 +252,7 @@ def _time_bound_s(task: Task, shape: Shape) -> float:
         off = ~np.eye(len(task.machines), dtype=bool)
         value = BYTES_PER_VALUE[cost.gradients]
         first = value * model.stage_parameters(model.layers if shape.stages == 1 else 1, True, shape.stages == 1)
-        sizes = (message, first / shape.replicas, TIE_BYTES * model.embedding_parameters)
+        sizes = (message, first / shape.replicas, value * model.embedding_parameters)
         hop_s = [float((cost.delay_s + size * cost.s_per_byte)[off].min()) for size in sizes]
     fill_s = 2 * hop_s[0] * np.arange(shape.stages)
     whole = sum(model.stage_flops(model.layers, True, sequences))
@@ -309,7 +308,7 @@ def _spent_bound(task: Task, shape: Shape, per_flop: Floats, per_byte: float) ->
     message = model.activation_values(sequences) * task.cost.keep_boundary * BYTES_PER_VALUE[task.cost.boundary]
     sent = 2 * message * (shape.stages - 1) * shape.micro_batches * shape.replicas
     if shape.stages > 1 and model.tied:
-        sent += 2 * shape.replicas * TIE_BYTES * model.embedding_parameters
+        sent += 2 * shape.replicas * BYTES_PER_VALUE[task.cost.gradients] * model.embedding_parameters
     return float(layer * (taken * per_flop[rank]).sum() + head * per_flop.min() + 2 * sent * per_byte)
 
 

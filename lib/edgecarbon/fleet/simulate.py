@@ -33,8 +33,6 @@ OPTIMIZER_BYTES = 16
 """Memory that AdamW touches for a parameter, fp32: weight, gradient, two moments."""
 OPTIMIZER_BYTES_PER_S = 5e9
 """What a phone's or a laptop's memory does for AdamW where nothing was measured."""
-TIE_BYTES = 4
-"""A tied weight's gradient travels in fp32 whatever the plan says."""
 _JOULES_PER_KWH = 3.6e6
 
 
@@ -372,7 +370,7 @@ class _Member:
             self._norm()
             return
         self.tie_from_s = self.fleet.clock.now_s
-        self.send(self.tie, TIE_BYTES * shape.embedding_parameters, self._tie_both)
+        self.send(self.tie, BYTES_PER_VALUE[self.fleet.plan.gradients] * shape.embedding_parameters, self._tie_both)
 
     def _tie_both(self) -> None:
         # Called when this member's own part is over there; the peer's may have come long before.

@@ -138,7 +138,7 @@ class FleetEngine:
             with self._span("tie"):
                 own = self.stage.tied.grad
                 assert own is not None
-                own.copy_(exchange_sum(self.link, plan.tie_peer, own, TIE, self.steps, first=plan.stage == 0))
+                own.copy_(exchange_sum(self.link, plan.tie_peer, own, TIE, self.steps, plan.gradients, plan.stage == 0))
         if self.training.max_grad_norm is not None:
             with self._span("norm"):
                 norm = self.total_norm()

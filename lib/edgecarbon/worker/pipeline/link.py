@@ -12,11 +12,11 @@ import time
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from ..errors import WorkerError
-from .codec import memory_of
+from . import codec as codecs
+from .codec import Codec, memory_of
 from .mesh import Mesh, Transfer
 
 _SIOCGIFADDR = 0x8915
@@ -167,7 +167,9 @@ def interface_of(address: str) -> str | None:
     return None
 
 
-def ring_all_reduce(link: Link, ring: list[int], place: int, flat: Tensor, channel: int, step: int, codec: Any) -> None:
+def ring_all_reduce(
+    link: Link, ring: list[int], place: int, flat: Tensor, channel: int, step: int, codec: Codec
+) -> None:
     """Sum `flat` (elements,) over the members of `ring`, in place; every member ends with the same bits.
 
     Each of the 2(D−1) rounds sends and receives 1/D of it (Patarasuk & Yuan 2009): what a link can carry at least.
@@ -176,8 +178,6 @@ def ring_all_reduce(link: Link, ring: list[int], place: int, flat: Tensor, chann
         ring: ranks, in ring order; `place` is this member's in it.
         codec: how the parts travel; a part is rounded once a round, and last by its owner, so that all copies agree.
     """
-    from . import codec as codecs
-
     size = len(ring)
     if size == 1:
         return
@@ -207,13 +207,15 @@ def _rows(part: Tensor) -> tuple[int, ...]:
     return (1, part.numel())
 
 
-def exchange_sum(link: Link, peer: int, tensor: Tensor, channel: int, step: int, first: bool) -> Tensor:
-    """The sum of this member's tensor and the peer's, in an order that is the same at both ends. fp32, on its device."""
-    own = tensor.detach().cpu().contiguous().flatten()
-    other = torch.empty_like(own)
-    arrival = link.receive(peer, Key(channel, 0, step), other.view(torch.uint8))
-    departure = link.send(peer, Key(channel, 0, step), own.view(torch.uint8))
+def exchange_sum(link: Link, peer: int, tensor: Tensor, channel: int, step: int, codec: Codec, first: bool) -> Tensor:
+    """The sum of this member's tensor and the peer's, fp32 on its device; both ends come to the same bits.
+
+    Each adds what both have sent, its own part rounded as the other sees it, in one order.
+    """
+    own, other = codecs.encode(tensor, codec), codecs.empty(tensor.shape, codec)
+    arrival = link.receive(peer, Key(channel, 0, step), other)
+    departure = link.send(peer, Key(channel, 0, step), own)
     link.wait(arrival)
     link.wait(departure)
-    total = own + other if first else other + own
-    return total.view(tensor.shape).to(tensor.device)
+    mine, theirs = (codecs.decode(wire, tensor.shape, codec, tensor.device) for wire in (own, other))
+    return mine + theirs if first else theirs + mine
