@@ -15,7 +15,8 @@ import numpy as np
 
 import edgecarbon.fleet
 from dtfm_genetic import genetic_placement
-from edgecarbon.fleet.communication import Problem, lower_bound_s, place
+from edgecarbon.fleet.communication import Problem, lower_bound_s
+from edgecarbon.fleet.communication_search import place
 
 NETWORKS = Path(edgecarbon.fleet.__file__).resolve().parent / "networks"
 PUBLISHED = ["data_centre", "spot_instances", "two_universities", "four_us_regions", "eight_world_regions"]

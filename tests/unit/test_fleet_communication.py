@@ -20,9 +20,9 @@ from edgecarbon.fleet.communication import (
     lower_bound_s,
     open_path,
     pipeline_cost,
-    place,
     total_cost_s,
 )
+from edgecarbon.fleet.communication_search import place
 
 NETWORKS = Path(edgecarbon.fleet.__file__).parent / "networks"
 CONSECUTIVE_S = {

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecarbon.errors import UserError
-from edgecarbon.fleet import communication
+from edgecarbon.fleet import communication, communication_search
 from edgecarbon.fleet.edge import OBJECTIVES, place_edge
 from edgecarbon.fleet.model import Machine, ModelShape, Network
 
@@ -90,7 +90,7 @@ def _communication(
     sizes = data.number("gradient_gigabytes"), data.number("activation_gigabytes")
     try:
         problem = communication.Problem(delay_ms / 1000, gbps, groups, size, *sizes)
-        found = communication.place(problem, seconds, seed)
+        found = communication_search.place(problem, seconds, seed)
     except UserError as error:
         raise UserError(f"{data.path}: {error}") from None
     return {
