@@ -30,7 +30,7 @@ from edgecarbon.fleet.communication import (
 NEAR_DEVICES = 12
 """How many of its nearest devices a device may be brought beside."""
 
-STEPS_PER_DEVICE, FEWEST_STEPS = 36, 300
+STEPS_PER_DEVICE, FEWEST_STEPS = 72, 300
 ROUND_HEATS, COLD = (0.01, 0.004, 0.004), 0.0002
 BLURS = (0.05, 0.2, 0.5, 1.5)
 """A round's length, the heat that each round starts from and ends at, as shares of the total, and the share of means in
