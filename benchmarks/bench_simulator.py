@@ -1,7 +1,8 @@
 """The simulator against a fleet of virtual hosts: predicted and measured step time and bytes.
 
-What the simulator is told comes from single hosts alone, while the others rest: seconds of a stage's passes, and of what
-follows them. That the hosts share this machine's cores, and what their links carry, it is told as well.
+What the simulator is told comes from lone stages: seconds of their passes, and of what follows them, on one host while the
+others rest; how much two lone stages at once slow each other; what TLS costs in one process. That the hosts share this
+machine's cores, and what their links carry, it is told as well. It never sees a fleet's step.
 """
 
 from __future__ import annotations

@@ -294,7 +294,12 @@ def make_plan(known: Known) -> dict[str, Any]:
         shape = known.shapes()[known.workload]
         if known.fleet.plan is not None:
             return own_plan(known.fleet, shape, known.settings.batch_size)
-        machines, _, _ = _machines(known)
+        machines, _, provenance = _machines(known)
+        if provenance == "absent" and known.fleet.objective != "time":
+            raise UserError(
+                f"a plan for least {known.fleet.objective} needs every member's draw at work and idle, and one has none: measure "
+                "idle (measurement.idle_before_s), or plan for time"
+            )
         return plan_fleet(known.fleet, shape, machines, known.links(), known.settings.batch_size)
     except UserError as error:
         return {"missing": str(error)}
@@ -344,7 +349,12 @@ def _machines(known: Known) -> tuple[list[Machine], dict[str, str | None], str]:
             )
             memory = own[0]["memory_bytes"] if own and "memory_bytes" in own[0] else None
             machine, boundary = measured_machine(member, own, shapes, fleet, memory), own[0]["boundary"]
-            kinds.add("modelled" if own[0]["provenance"] == "measured" else own[0]["provenance"])
+            alike = [run for run in own if run["workload"] == own[0]["workload"]]
+            known_draw = any(run["energy_joules"] is not None for run in alike)
+            known_draw &= any(run["idle_watts"] is not None for run in alike)
+            kinds.add(
+                ("modelled" if own[0]["provenance"] == "measured" else own[0]["provenance"]) if known_draw else "absent"
+            )
         arm = build_arm(kind, facts[kind], known.scenario, known.inputs)
         machines.append(with_carbon(machine, arm, boundary))
         boundaries[member] = boundary

@@ -162,6 +162,19 @@ def test_energy_that_is_absent_stays_absent() -> None:
     assert rows["fleet_runs"][0]["provenance"] == "absent"
 
 
+def test_a_draw_that_nobody_knows_is_not_zero_in_the_simulation() -> None:
+    member = {
+        "machine": 0, "member": "one", "stage": 0, "replica": 0, "layers": 4, "busy_s": 1.0, "wait_s": 0.0, "exchange_s": 0.0,
+        "sent_bytes": 0.0, "received_bytes": 0.0, "compute_joules": 0.0, "idle_joules": 0.0, "radio_joules": 0.0,
+    }  # fmt: skip
+    simulation = {"step_s": 1.0, "members": [member], "spans": []}
+    told = {**FORECAST, "simulation": simulation, "kinds": {"one": "one"}, "boundaries": {"one": None}}
+    [absent] = fleet_rows("w/f", [], {**told, "provenance": "absent"})["fleet_runs"]
+    assert absent["energy_joules_per_step"] is None
+    [known] = fleet_rows("w/f", [], {**told, "provenance": "estimated"})["fleet_runs"]
+    assert known["energy_joules_per_step"] == 0.0
+
+
 def test_sums_know_their_weakest_part() -> None:
     part = {"compute_joules": 1.0, "idle_joules": 2.0, "radio_joules": 0.5, "provenance": "measured"}
     assert total_joules([part, part]) == 7.0

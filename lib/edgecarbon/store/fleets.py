@@ -170,6 +170,9 @@ def _simulated(forecast: Mapping[str, Any]) -> tuple[Row, list[Row], list[Row]]:
             "radio_provenance": "modelled" if radio else "covered", "provenance": provenance,
             "boundary": forecast["boundaries"][one["member"]],
         })  # fmt: skip
+    if provenance == "absent":  # a draw that nobody knows is not a draw of zero
+        for member in members:
+            member.update(compute_joules=None, idle_joules=None)
     spans = [
         {**where[span["machine"]], **{name: span[name] for name in ("kind", "micro_batch", "start_s", "end_s", "peer")}}
         for span in simulation["spans"]

@@ -362,7 +362,7 @@ exchange_s | DOUBLE | s | all-reduce, tied weight and norm, of a step
 sent_bytes | DOUBLE | B | payload sent in a step, as counted by this member
 received_bytes | DOUBLE | B | payload received in a step, as counted by this member
 compute_joules | DOUBLE | J | energy of a step while computing
-idle_joules | DOUBLE | J | energy of a step while waiting, at the idle draw
+idle_joules | DOUBLE | J | energy of a step while waiting, at the idle draw; 0 (all is computing) where no idle was measured
 radio_joules | DOUBLE | J | of the radio in a step, where it is added; 0 where the meter covers it
 radio_provenance | VARCHAR | | modelled, or `covered` by the meter
 provenance | VARCHAR | | of compute_joules and idle_joules
