@@ -9,6 +9,7 @@ min_version("9.14")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/device.smk"
+include: "workflow/rules/validation.smk"
 include: "workflow/rules/members.smk"
 include: "workflow/rules/distributed.smk"
 include: "workflow/rules/analysis.smk"

@@ -3,7 +3,8 @@
 The same number of steps from the same weights runs under each in turn, round after round in one process, and between
 any two stands a stretch without a meter: each is set against the mean of its two neighbours, so that a drift of the
 machine cancels. The stretches without a meter are set against their own neighbours too: that row is the noise. Beside
-the ratios stands what each takes by itself: the CPU time of this process while nothing else runs in it.
+the ratios stands what each takes by itself: the CPU time of this process while nothing else runs in it. Then what the
+recorder leaves on the disk (sample_sizes.py).
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from typing import Any
 import torch
 
 from edgecarbon.meters import Recorder, open_meters
+from sample_sizes import ESTIMATE, sizes, sizes_table
 
 PERIOD_S = 0.1
-# Nobody's measured power: the figure does not matter here, only the work of coming by it.
-ESTIMATE = {"idle_watts": 5.0, "busy_watts": 20.0, "relative_uncertainty": 0.5, "source": "a placeholder"}
 Tool = Callable[[], contextlib.AbstractContextManager[dict[str, Any]]]
 
 
@@ -217,8 +217,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     arguments = parser.parse_args()
     figures = run(arguments.seconds, arguments.rounds, arguments.threads)
-    result = {"benchmark": "recorder", "machine": machine(), **figures}
-    print(table(result))
+    result = {"benchmark": "recorder", "machine": machine(), **figures, "sizes": sizes(PERIOD_S)}
+    print(f"{table(result)}\n\n{sizes_table(result['sizes'], 1 / PERIOD_S)}")
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

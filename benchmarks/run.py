@@ -1,6 +1,7 @@
 """Run every benchmark and keep its figures: `make benchmark`, or `python benchmarks/run.py recorder store`.
 
-Each prints a table of ratios, side by side with what a user would pick instead, measured in one run.
+Each prints a table of ratios (`meters`: of errors), side by side with what a user would pick instead, measured in one
+run.
 """
 
 import subprocess
@@ -12,6 +13,7 @@ RESULTS = HERE / "results"
 BENCHMARKS = {
     "training": "the training loop against Hugging Face's Trainer",
     "recorder": "the energy recorder against none, codecarbon and Zeus",
+    "meters": "the joules of counters that wrap, fail, stall and start again against Zeus's and codecarbon's",
     "dry_run": "a start of the workflow with nothing to do against a bare one of as many rules",
     "dispatch": "sixteen devices dispatched at once against sixteen bare ssh commands",
     "store": "the DuckDB file and the carbon tables against pandas",

@@ -1,7 +1,8 @@
 """A small, plausible database with the store's own tables and views: what the charts and the report are tested on.
 
 Two workloads; a measured cloud GPU and a measured workstation with repeats and power samples, a laptop with no sensor,
-whose energy is estimated, and reference devices that are modelled. The numbers are invented for the tests.
+whose energy is estimated, and reference devices that are modelled. The workstation is throttled for heat, and the GPU's
+host is read beside it. The numbers are invented for the tests.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ DEVICES = {
     "macbook-pro-m2-pro": Device("edge", "modelled", "modelled", "wall", "fp32", 3.0e12, 38, 0.5, 192, 35_000),
     "snapdragon-888": Device("edge", "modelled", "modelled", "battery", "fp32", 5.0e10, 5, 0.6, 50, 26_000),
 }  # fmt: skip
+THROTTLED_DEVICE, THROTTLED_FROM = "workstation", 0.6
 USED_SHARE = {"cloud": 0.6, "edge": 0.2}
 
 
@@ -109,6 +111,8 @@ def _add_run(
     joules = duration * device.watts * (1 + randomness.gauss(0, 0.01))
     measured = device.kind == "measured"
     flags = ["short"] if measured and duration < 60 else []
+    if name == THROTTLED_DEVICE and samples:
+        flags = ["thermal_throttling", *flags]
     run_id = f"{workload}/{name}/r{repeat}"
     common = {
         "run_id": run_id, "workload": workload, "device": name, "repeat": repeat, "role": device.role,
@@ -132,11 +136,85 @@ def _add_run(
     reading = (device.meter, device.component, joules, uncertainty, device.provenance, device.boundary, device.source)
     insert(connection, "readings", [(run_id, "train", *reading, 0.1, 1.0, flags)])
     if measured and samples:
-        _add_series(connection, run_id, device, step_s, randomness)
+        throttled = name == THROTTLED_DEVICE
+        _add_totals(connection, run_id, device, joules, duration, flags)
+        _add_series(connection, run_id, device, step_s, throttled, randomness)
+        _add_story(connection, run_id, device, joules / tokens, duration, throttled)
+
+
+def _add_totals(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    device: Device,
+    joules: float,
+    duration_s: float,
+    flags: list[str],
+) -> None:
+    """The headline; of the GPU also its host's packages."""
+    found = [(device.boundary, device.meter, device.component, joules, device.provenance, True)]
+    if device.boundary == "gpu_board":
+        found.append(("cpu_package", "rapl", "package-0", 0.3 * joules, "measured", False))
+    for boundary, meter, component, energy, provenance, is_headline in found:
+        insert_named(
+            connection, "run_totals", run_id=run_id, window="train", boundary=boundary, meters=[meter],
+            components=[component], missing=[], joules=energy, uncertainty_joules=energy * device.half_width / 1.96,
+            low_joules=energy * (1 - device.half_width), high_joules=energy * (1 + device.half_width),
+            mean_watts=energy / duration_s, provenance=provenance, status="complete", coverage=1.0, flags=flags,
+            is_headline=is_headline, difference_joules=None if is_headline else energy - joules,
+            difference_relative=None if is_headline else energy / joules - 1,
+        )  # fmt: skip
+
+
+def _add_story(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    device: Device,
+    joules_per_token: float,
+    duration_s: float,
+    throttled: bool,
+) -> None:
+    """The thermal story; what has no sensor (the laptop) has one that says only what half of the window cost."""
+    start_s = IDLE_S + duration_s * WARMUP / STEPS
+    facts: dict[str, Any] = {"split": "half", "split_s": start_s + duration_s / 2, "background_utilisation": 0.01}
+    if device.meter == "nvml":
+        facts |= _warmth("gpu0", (60.0, 68.0, 68.0), (1980.0, 1980.0, 1980.0))
+        facts |= {"throttled_s": 0.0, "throttled_relative": 0.0, "evidence": "throttle_reasons"}
+    if throttled:
+        began_s, end_s = start_s + THROTTLED_FROM * duration_s, start_s + duration_s
+        facts |= _warmth("cpu", (78.0, 96.0, 95.0), (3600.0, 2600.0, 2600.0))
+        facts |= {
+            "throttled_s": end_s - began_s, "throttled_relative": 1 - THROTTLED_FROM, "throttling_began_s": began_s,
+            "evidence": "frequency_falls", "split": "throttling", "split_s": began_s,
+        }  # fmt: skip
+        stretch = {"start_s": began_s, "end_s": end_s, "component": "cpu", "evidence": "frequency_falls"}
+        insert_named(connection, "throttled", run_id=run_id, **stretch)
+    dearer = 1.15 if throttled else 1.0
+    per_token = {
+        "before_joules_per_token": joules_per_token, "before_uncertainty_joules": 0.02 * joules_per_token,
+        "after_joules_per_token": dearer * joules_per_token, "after_uncertainty_joules": 0.02 * joules_per_token,
+    }  # fmt: skip
+    insert_named(connection, "run_heat", run_id=run_id, **facts, **per_token)
+
+
+def _warmth(
+    component: str, celsius: tuple[float, float, float], mhz: tuple[float, float, float]
+) -> dict[str, str | float]:
+    """Temperatures at the start, highest and at the end; clocks at the start, lowest and at the end."""
+    facts: dict[str, str | float] = {"temperature_component": component, "frequency_component": component}
+    for which, degrees in zip(("start", "highest", "end"), celsius, strict=True):
+        facts[f"temperature_{which}_celsius"] = degrees
+    for which, clock in zip(("start", "lowest", "end"), mhz, strict=True):
+        facts[f"frequency_{which}_mhz"] = clock
+    return facts
 
 
 def _add_series(
-    connection: duckdb.DuckDBPyConnection, run_id: str, device: Device, step_s: float, randomness: random.Random
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    device: Device,
+    step_s: float,
+    throttled: bool,
+    randomness: random.Random,
 ) -> None:
     train = IDLE_S + WARMUP * step_s
     end = train + STEPS * step_s
@@ -156,7 +234,7 @@ def _add_series(
 
     prefix = f"{device.meter}/{device.component}"
     channels = [(f"{prefix}/energy", "energy", "J", device.boundary)]
-    if device.meter == "nvml":
+    if device.meter == "nvml" or throttled:
         channels += [
             (f"{prefix}/temperature", "temperature", "C", None),
             (f"{prefix}/frequency", "frequency", "MHz", None),
@@ -164,22 +242,28 @@ def _add_series(
     told = (device.provenance, device.source)
     rows = [(run_id, channel, device.meter, device.component, *facts, *told) for channel, *facts in channels]
     insert(connection, "channels", rows)
-    insert(connection, "samples", _samples(run_id, channels, device.watts, train, end, randomness))
+    insert(connection, "samples", _samples(run_id, channels, device.watts, train, end, throttled, randomness))
 
 
 def _samples(
     run_id: str, channels: list[tuple[str, str, str, str | None]], watts: float, train: float, end: float,
-    randomness: random.Random,
+    throttled: bool, randomness: random.Random,
 ) -> list[tuple[Any, ...]]:  # fmt: skip
     period = (end + IDLE_S) / 400
+    hottest, clock = (96, 3600.0) if throttled else (68, 1980.0)
+    began = train + THROTTLED_FROM * (end - train) if throttled else end
     rows: list[tuple[Any, ...]] = []
     joules, celsius = 0.0, 34.0
     for tick in range(401):
         t = tick * period
         busy = IDLE_S < t <= end
         joules += (watts if busy else watts * 0.2) * (1 + randomness.gauss(0, 0.03)) * period
-        celsius += ((68 if busy else 34) - celsius) * min(1.0, period / 15)
-        values = {"energy": joules, "temperature": celsius, "frequency": 1980.0 if busy else 345.0}
+        celsius += ((hottest if busy else 34) - celsius) * min(1.0, period / 15)
+        values = {
+            "energy": joules,
+            "temperature": celsius,
+            "frequency": 345.0 if not busy else clock if t <= began else 2600.0,
+        }
         rows += [(run_id, t, channel, values[quantity]) for channel, quantity, *_ in channels]
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 
 from edgecarbon.records import canonical_sha256
 from edgecarbon.store.parquet import WRITE_OPTIONS, readings_table, run_table, samples_table, write_run_parquet
-from edgecarbon.store.schema import FLEET_SCALING, FLEET_TABLES, SCENARIO_TABLES, STEPS
+from edgecarbon.store.schema import SCENARIO_TABLES
+from edgecarbon.store.schema_fleets import FLEET_SCALING, FLEET_TABLES
+from edgecarbon.store.schema_runs import STEPS
 
 TICK_S = 0.1
 IDLE_S = 2.0
@@ -38,6 +41,7 @@ CHANNELS = [
     channel("nvml/gpu0/temperature", None, "C"),
     channel("rapl/package-0/energy", "cpu_package", wraps=True, wrap_joules=262_143.0, max_watts=300.0),
     channel("rapl/dram/energy", "dram", wraps=True, wrap_joules=65_712.0, max_watts=60.0),
+    channel("nvml/gpu0/throttle", None, "bitmask", resolution=1.0, accuracy_relative=None),
 ]
 NAMES = [one["id"] for one in CHANNELS]
 
@@ -123,29 +127,35 @@ def sealed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def ticks(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    """(count, 1 + channels) of `CHANNELS`: time in seconds, and about 100 W of GPU, 30 W of package, 10 W of memory."""
+    """(count, 1 + channels) of `CHANNELS`: time in seconds, and about 100 W of GPU, 30 W of package, 10 W of memory.
+
+    In the last tenth of them the GPU's driver names heat.
+    """
     randomness = np.random.default_rng(seed)
     joules = np.cumsum(randomness.normal(100.0, 5.0, count) * TICK_S).round(3)
     power, celsius = randomness.normal(100.0, 5.0, count).round(2), np.full(count, 55.0)
+    reasons = np.where(np.arange(count) < count - count // 10, 0.0, 0x20)
     time_s = (np.arange(count) * TICK_S).round(6)
-    return np.stack([time_s, joules, power, celsius, (joules * 0.3).round(6), (joules * 0.1).round(6)], axis=1)
+    return np.stack([time_s, joules, power, celsius, (joules * 0.3).round(6), (joules * 0.1).round(6), reasons], axis=1)
 
 
 def write_attempt(data: dict[str, Any], folder: Path, values: list[list[float | None]] | None = None) -> dict[str, Any]:
-    """Write steps.jsonl and samples.jsonl of a record into `folder`; returns the record, sealed with their hashes."""
+    """Write steps.jsonl and samples.jsonl.gz of a record into `folder`; returns the record, sealed with their hashes."""
     folder.mkdir(parents=True, exist_ok=True)
     training = data["result"]["training"]
     step_s = training["duration_s"] / training["steps"]
     per_step = {"phase": "train", "duration_s": step_s, "loss": 9.0, "tokens": training["tokens"] // training["steps"]}
     steps = [{"step": n + 1, "start_s": IDLE_S + n * step_s, **per_step} for n in range(training["steps"])]
     names = [one["id"] for one in data["result"]["channels"]]
-    rows = ticks(20, data["repeat"]).tolist() if values is None else values
+    rows = ticks(30, data["repeat"]).tolist() if values is None else values
     header = {"schema": "edgecarbon.samples/1", "channels": names}
     files = {}
-    for name, lines in (("steps.jsonl", steps), ("samples.jsonl", [header, *rows])):
-        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
-        (folder / name).write_bytes(text)
-        files[name] = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
+    for name, lines in (("steps.jsonl", steps), ("samples.jsonl.gz", [header, *rows])):
+        content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        if name.endswith(".gz"):
+            content = gzip.compress(content, mtime=0)
+        (folder / name).write_bytes(content)
+        files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     return sealed({**data, "attempt": str(folder), "attempt_files": files})
 
 

@@ -100,6 +100,7 @@ class Project:
                 workload: {device: self.run_settings(workload, device) for device in self.devices}
                 for workload in self.experiment.workloads
             },
+            "validation": {device: self.validation_settings(device) for device in self.devices},
         }
 
     def virtual_hosts(self) -> dict[str, dict[str, Any]]:
@@ -142,9 +143,22 @@ class Project:
             "measurement": self.experiment.measurement.model_dump(mode="json"),
         }
 
+    def validation_settings(self, device: str) -> dict[str, Any]:
+        """What decides the test of a device's meters."""
+        return {
+            "validation": self.experiment.validation.model_dump(mode="json"),
+            "device": self.devices[device].measured_by(),
+            "measurement": self.experiment.measurement.model_dump(mode="json"),
+        }
+
     def reference_settings(self, workload: str, device: str) -> dict[str, Any]:
         """What decides the record of a modelled device."""
         return {"size": self.workload_size(workload), "device": self.references[device].model_dump(mode="json")}
+
+    def wall_log(self, device: str) -> dict[str, Any] | None:
+        """The log of a device's external meter with its `files` that are there; None where it has none."""
+        log = self.devices[device].wall_log if device in self.devices else None
+        return None if log is None else {**log.model_dump(mode="json"), "files": log.files()}
 
     def carbon_facts(self) -> dict[str, dict[str, Any]]:
         """What the carbon model needs to know of each device. Changing it measures nothing again."""
@@ -158,6 +172,12 @@ class Project:
         if study is None:
             return {}
         return {"study": study.model_dump(mode="json"), "device": self.references[study.device].model_dump(mode="json")}
+
+    @property
+    def validation_folders(self) -> list[Path]:
+        """Where the devices' tests of their meters are, of those that were made."""
+        folders = [Path("results/validation") / name for name in self.devices]
+        return [folder for folder in folders if (folder / "record.json").exists()]
 
     @property
     def scaling_folders(self) -> list[Path]:

@@ -20,7 +20,10 @@ from edgecarbon.errors import DeviceTrouble, TroubleKind, UserError
 
 RECORD_SCHEMA = "edgecarbon.record/1"
 RESULT_SCHEMA = "edgecarbon.result/1"
-ATTEMPT_FILES = ("spec.json", "result.json", "steps.jsonl", "samples.jsonl", "progress.jsonl")
+SPEC_SCHEMA = "edgecarbon.spec/1"
+ATTEMPT_FILES = (
+    "spec.json", "result.json", "steps.jsonl", "samples.jsonl.gz", "progress.jsonl", "host.json", "host_samples.jsonl.gz",
+)  # fmt: skip
 CLOSED = "closed"
 """Marks an attempt without a result of which nothing more can come."""
 USED = "used"
@@ -212,12 +215,12 @@ def check_attempt(attempt: Path, spec: dict[str, Any]) -> dict[str, Any]:
         cause = cause if isinstance(cause, dict) else {}
         kind, message = str(cause.get("kind"))[:100], str(cause.get("message"))[:2000]
         raise DeviceTrouble(_WORKER_TROUBLE.get(kind, "failed"), f"failed on the device ({kind}): {message}")
-    if (spec.get("fleet") or {}).get("mode") != "network":  # which trains nothing
-        _check_numbers(result, path)
+    trains = spec["schema"] == SPEC_SCHEMA and (spec.get("fleet") or {}).get("mode") != "network"
+    _check_numbers(result, path, trains)
     return result
 
 
-def _check_numbers(result: dict[str, Any], path: Path) -> None:
+def _check_numbers(result: dict[str, Any], path: Path, trains: bool) -> None:
     """No negative energy or time, no window that ends before it starts."""
     try:
         for window in result["windows"]:
@@ -229,7 +232,7 @@ def _check_numbers(result: dict[str, Any], path: Path) -> None:
                 if value is not None and not (math.isfinite(value) and value >= 0):
                     raise _refused(path, f"readings.{reading['component']}.{field}: {value} is no energy")
         training = result["training"]
-        if not (0 < training["duration_s"] < math.inf and training["tokens"] > 0):
+        if trains and not (0 < training["duration_s"] < math.inf and training["tokens"] > 0):
             raise _refused(path, "training: no time or no tokens")
     except (KeyError, TypeError, OverflowError) as error:
         raise _refused(path, f"a field is missing or of the wrong type ({error})") from None

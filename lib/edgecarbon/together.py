@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecarbon import records
+from edgecarbon.beside import Clock, heard_by, meters_beside, with_readings
 from edgecarbon.dispatch import FLEET, Job, Outcome, Transport, device_lock, open_transport
 from edgecarbon.dispatch.condition import wait_until_fit
 from edgecarbon.dispatch.process import answer
@@ -153,7 +154,9 @@ class _FleetRun:
     def _run(self, member: _Member, certificates: Certificates) -> None:
         private = {"identity.pem": certificates.identities[member.rank], "authority.pem": certificates.authority}
         try:
-            member.outcome = member.transport.run(self._job(member.name, member.attempt, member.spec, private))
+            with meters_beside(self.order.devices[member.name], member.attempt) as clock:
+                job = self._job(member.name, member.attempt, member.spec, private, clock)
+                member.outcome = member.transport.run(job)
         except DeviceTrouble as trouble:
             member.trouble = trouble
         except Exception as error:  # a thread's own end would be silent
@@ -183,9 +186,11 @@ class _FleetRun:
 
     def _result_of(self, member: _Member, result: dict[str, Any]) -> dict[str, Any]:
         _check_fleet(result, member.attempt)
+        result, beside = with_readings(member.attempt, result, member.spec["measurement"]["minimum_window_s"])
         return {
             "name": member.name, "rank": member.rank, "attempt": str(member.attempt), "condition": member.condition,
             "attempt_files": records.attempt_files(member.attempt), "spec": member.spec, "result": result,
+            "beside": beside,
         }  # fmt: skip
 
     def _recover(self, transports: dict[str, Transport]) -> None:
@@ -199,7 +204,9 @@ class _FleetRun:
                     transports[folder.name].recover(self._job(folder.name, folder, json.loads(spec.read_bytes()), {}))
                     records.close_attempt(folder)
 
-    def _job(self, name: str, folder: Path, spec: dict[str, Any], private: dict[str, bytes]) -> Job:
+    def _job(
+        self, name: str, folder: Path, spec: dict[str, Any], private: dict[str, bytes], clock: Clock | None = None
+    ) -> Job:
         log = self.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         return Job(
@@ -211,7 +218,7 @@ class _FleetRun:
             deadline_s=self.order.deadline_s,
             wait_s=self.order.devices[name]["limits"]["wait_s"],
             log=log,
-            on_event=ProgressLine(f"{self.order.run_id} {name}"),
+            on_event=heard_by(clock, ProgressLine(f"{self.order.run_id} {name}")),
             private=private,
         )
 

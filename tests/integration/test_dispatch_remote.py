@@ -376,14 +376,14 @@ def test_links_to_elsewhere_and_folders_with_a_results_name_do_no_harm(bench):
         """
         import os
         os.mkdir("steps.jsonl")
-        os.symlink("/etc/hostname", "samples.jsonl")
+        os.symlink("/etc/hostname", "samples.jsonl.gz")
         open("result.json", "w").write("{}")
         """
     )
     bench.transport().run(job)
     assert not (job.out / "steps.jsonl").exists()
     # The link leads to a file of the device's, and what comes back is a plain file of its content.
-    assert not (job.out / "samples.jsonl").is_symlink()
+    assert not (job.out / "samples.jsonl.gz").is_symlink()
 
 
 def test_answers_that_never_end_are_cut(bench, monkeypatch):

@@ -1,6 +1,7 @@
 """The payload as a process: what it writes, what it refuses, and how it ends."""
 
 import ast
+import gzip
 import itertools
 import json
 import os
@@ -17,7 +18,9 @@ from payload_job import result_of, run_payload, write_job
 
 
 def lines_of(spec, name):
-    return [json.loads(line) for line in (spec.parent / "out" / name).read_text().splitlines()]
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(spec.parent / "out" / name) as file:
+        return [json.loads(line) for line in file]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def test_windows_follow_each_other_and_hold_the_steps(finished):
 
 def test_samples_have_a_column_a_channel(finished):
     spec, _ = finished
-    header, *ticks = lines_of(spec, "samples.jsonl")
+    header, *ticks = lines_of(spec, "samples.jsonl.gz")
     assert header["schema"] == "edgecarbon.samples/1"
     assert header["channels"] == [channel["id"] for channel in result_of(spec)["channels"]]
     assert len(ticks) >= 8

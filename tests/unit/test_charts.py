@@ -235,11 +235,29 @@ def test_long_series_are_thinned_and_keep_their_energy(empty: duckdb.DuckDBPyCon
 def test_power_shades_every_window_and_begins_at_the_measured_one(database: duckdb.DuckDBPyConnection) -> None:
     spec = spec_of("power", database)
     shaded = [row for row in data_rows(spec) if "window" in row]
-    assert {row["window"] for row in shaded} == {"idle", "warm-up", "measured"}
+    assert {row["window"] for row in shaded} == {"idle", "warm-up", "measured", style.THROTTLED}
     assert {row["start_s"] for row in shaded if row["window"] == "measured"} == {0.0}
     assert {row["run_id"] for row in shaded} == {
         run for (run,) in database.execute("SELECT DISTINCT run_id FROM windows").fetchall()
     }
+
+
+def shades(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, float, float]]:
+    """The shaded stretches of the power chart of a run from 0 to `end`, by their start."""
+    rows = [row for row in data_rows(spec_of("power", connection)) if "window" in row]
+    return sorted((row["window"], row["start_s"], row["end_s"]) for row in rows)
+
+
+def test_throttled_stretches_are_cut_out_of_the_measured_window(empty: duckdb.DuckDBPyConnection) -> None:
+    add_counter(empty, 1000, 50.0)
+    ((end,),) = empty.execute("SELECT end_s FROM windows").fetchall()
+    assert [name for name, *_ in shades(empty)] == ["measured"]
+    assert style.THROTTLED not in json.dumps(spec_of("power", empty)), "a legend for what did not happen"
+    report_database.insert(empty, "throttled", [("w/d/r1", 2.0, 4.0, "d", "x"), ("w/d/r1", 4.01, 5.0, "e", "x")])
+    assert shades(empty) == [("measured", 0.0, 2.0), ("measured", 5.0, end), (style.THROTTLED, 2.0, 5.0)]
+    report_database.insert(empty, "throttled", [("w/d/r1", 6.0, end, "d", "x")])
+    assert ("measured", 5.0, 6.0) in shades(empty)
+    assert not any(start == stop for _, start, stop in shades(empty))
 
 
 def test_many_runs_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyConnection) -> None:

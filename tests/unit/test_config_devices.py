@@ -44,6 +44,26 @@ def device(**entry: Any) -> Any:
             "devices.a: a virtual host has no energy of its own: give `meters: [estimate]`",
         ),
         ({"transport": "ssh", "virtual": {}, "host": "x", "meters": ["estimate"]}, "devices.a: give either `host`"),
+        (
+            {"transport": "local", "meters": ["nvlm"]},
+            "devices.a.meters: no meter is called 'nvlm'; did you mean 'nvml'?",
+        ),
+        (
+            {"transport": "local", "meters": ["battery"], "limits": {"charger": "on"}},
+            "devices.a: meters: a battery's meter tells nothing while limits.charger is `on`",
+        ),
+        (
+            {"transport": "local", "wall_meter": {"shelly": "192.168.1.20"}},
+            "devices.a.wall_meter.shelly: String should",
+        ),
+        (
+            {"transport": "bundle", "wall_meter": {"shelly": "http://10.0.0.2"}},
+            "devices.a: wall_meter: nobody is there to read it while a bundle runs",
+        ),
+        (
+            {"transport": "ssh", "virtual": {}, "meters": ["estimate"], "wall_meter": {"shelly": "http://10.0.0.2"}},
+            "devices.a: wall_meter: a virtual host has no plug",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_by_the_users_own_fields(entry: dict[str, Any], words: str) -> None:
@@ -73,3 +93,25 @@ def test_a_virtual_hosts_estimate_says_whose_it_is() -> None:
     settings = virtual.measured_by()
     assert settings["estimate"]["source"].startswith(VIRTUAL_SOURCE)
     assert settings["virtual"]["cpu_percent"] == 25.0
+
+
+def test_who_names_a_batterys_meter_asks_for_the_charger_off() -> None:
+    assert device(transport="local", meters=["battery"]).limits.charger == "off"
+    assert device(transport="local", meters=["battery"], limits={"charger": "any"}).limits.charger == "any"
+    assert device(transport="local", meters=["auto"]).limits.charger == "any"
+
+
+def test_a_wall_meter_decides_what_is_measured() -> None:
+    bare, beside = (
+        device(transport="local", **more) for more in ({}, {"wall_meter": {"shelly": "http://192.168.1.20"}})
+    )
+    assert bare.measured_by() != beside.measured_by()
+    assert beside.wall_meter.accuracy_percent == 5.0
+
+
+def test_the_names_of_meters_are_those_that_there_are() -> None:
+    from edgecarbon.config.meters import METERS as NAMES
+    from edgecarbon.meters.factory import ALWAYS, METERS
+
+    # A wall meter is named by its own entry, and what is always logged needs no name.
+    assert set(NAMES) == {"auto", *METERS} - {"shelly", *ALWAYS}

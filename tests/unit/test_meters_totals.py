@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgecarbon.meters.totals import Total, headline, net, net_joules
+from edgecarbon.meters.totals import Total, headline, net, net_joules, totals
 
 
 def reading(meter: str, component: str, boundary: str, joules: float | None, **more: Any) -> dict[str, Any]:
@@ -151,3 +151,32 @@ def test_idle_on_another_boundary_or_none_gives_no_net() -> None:
 def test_no_gross_gives_idle_but_no_net() -> None:
     told = net(Total(None, None, "cpu_package", "absent", "absent", 0.0), 100, idle(30, 1), idle(30, 1))
     assert (told.joules, told.idle_watts) == (None, 30)
+
+
+def test_every_boundary_has_a_total_and_the_headline_is_the_first() -> None:
+    plug = reading("shelly", "plug", "wall", 2500.0)
+    found = totals([GPU, *PACKAGES, DRAM, plug], "train", "cuda")
+    assert [(one.boundary, one.joules, one.status) for one in found] == [
+        ("wall", 2500, "complete"), ("gpu_board", 1000, "complete"), ("cpu_package+dram", 640, "complete"),
+    ]  # fmt: skip
+    assert found[0] == headline([GPU, *PACKAGES, DRAM, plug], "train", "cuda")
+    assert [one.meters for one in found] == [("shelly",), ("nvml",), ("rapl",)]
+
+
+def test_a_meter_that_read_nothing_gives_no_total() -> None:
+    silent = reading("shelly", "plug", "wall", None, flags=["no_data", "partial"])
+    assert [one.boundary for one in totals([GPU, silent], "train", "cuda")] == ["gpu_board"]
+    assert totals([silent], "train", "cpu") == totals([GPU], "idle_before", "cuda") == []
+    with pytest.raises(ValueError, match="accelerator_kind"):
+        totals([GPU], "train", "tpu")
+
+
+def test_a_total_names_the_channels_that_were_counted() -> None:
+    counter = reading("rapl", "package-0", "cpu_package", None, channel="rapl/package-0/energy", flags=["reset"])
+    power = reading("rapl", "package-0", "cpu_package", 300.0, channel="rapl/package-0/power")
+    memory = reading("rapl", "dram-0", "dram", 40.0, channel="rapl/dram-0/energy")
+    absent = reading("rapl", "package-1", "cpu_package", None, channel="rapl/package-1/energy", flags=["reset"])
+    assert headline([counter, power, memory, absent], "train", "cpu").channels == (
+        "rapl/package-0/power",
+        "rapl/dram-0/energy",
+    )

@@ -76,13 +76,13 @@ def test_any_damage_is_noticed(tmp_path, attempt, content):
 
 
 def test_record_of_a_cut_off_attempt_is_set_aside(tmp_path, attempt):
-    (attempt / "samples.jsonl").write_text("[0.0, 1.0]\n" * 10)
+    (attempt / "samples.jsonl.gz").write_text("[0.0, 1.0]\n" * 10)
     path = sealed(tmp_path, attempt)
     assert records.set_aside_damaged([path], tmp_path / "quarantine") == []
-    (attempt / "samples.jsonl").chmod(0o644)
-    (attempt / "samples.jsonl").write_text("[0.0, 1.0]\n")
+    (attempt / "samples.jsonl.gz").chmod(0o644)
+    (attempt / "samples.jsonl.gz").write_text("[0.0, 1.0]\n")
     ((_, _, problem),) = records.set_aside_damaged([path], tmp_path / "quarantine")
-    assert "samples.jsonl has 11 bytes, 110 were recorded" in problem
+    assert "samples.jsonl.gz has 11 bytes, 110 were recorded" in problem
 
 
 def test_missing_records_are_not_damaged(tmp_path):

@@ -109,7 +109,8 @@ def test_what_ran_names_figure_boundary_peak_and_flags(page: Page) -> None:
     for words in (
         "measured", "modelled", "estimated", "GPU board", "whole device, from its battery", "42 %",
         "of 1.00 PFLOP/s bf16", "1.00 PFLOP/s bf16: measured matrix product", "3 × 20 steps",
-        "the window is shorter than max(60 s",
+        "short window", "The measured window is shorter than a reportable run, 60 s",
+        "throttled for heat", "Heat held the device back for more than 1 % of the window",
     ):  # fmt: skip
         assert words in page.text
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from edgecarbon.charts.style import FLAG_LABELS, flag_words
 from edgecarbon.report import words
+from edgecarbon.store.schema import FLAGS
 
 ATTRIBUTIONS = ("sunk", "marginal_wear", "time_share", "used_hours")
 
@@ -130,6 +132,8 @@ def device(**changed: Any) -> dict[str, Any]:
         ([device(provenance="estimated")], ["No energy sensor could be read on any device"]),
         ([device(), device(device="board", provenance="estimated")], ["No sensor could be read on board: its energy"]),
         ([device(flags=["short"])], ["The measured window was shorter than a reportable run on laptop"]),
+        ([device(flags=["thermal_throttling"])], ["Heat throttled laptop"]),
+        ([device(flags=["background_load"])], ["Other programs were at work on laptop"]),
         ([device(energy_status="partial")], ["The energy of laptop is partial"]),
         ([device(energy_status="absent", provenance="absent"), device(device="b")], ["There is no energy for laptop"]),
         ([device(repeats=1)], ["Every run was done once"]),
@@ -141,3 +145,10 @@ def test_notes_say_what_weakens_the_verdict(devices: list[dict[str, Any]], expec
     assert len(notes) == len(expected)
     for note, start in zip(notes, expected, strict=True):
         assert note.startswith(start)
+
+
+def test_every_flag_has_a_label_and_a_sentence_of_reason() -> None:
+    assert set(FLAG_LABELS) == set(words.FLAG_REASONS) == set(FLAGS)
+    assert len(set(FLAG_LABELS.values())) == len(FLAG_LABELS)
+    assert all(reason[0].isupper() and reason.endswith(".") for reason in words.FLAG_REASONS.values())
+    assert flag_words(["thermal_throttling", "of-another-version"]) == ["throttled for heat", "of-another-version"]

@@ -18,7 +18,9 @@ import pytest
 import synthetic
 from edgecarbon.errors import UserError
 from edgecarbon.store import BuildCounts, build_database, connect, read_runs, runs
-from edgecarbon.store.schema import CARBON, RUN_TABLES, SCENARIO_TABLES, TABLES
+from edgecarbon.store.schema import SCENARIO_TABLES, TABLES
+from edgecarbon.store.schema_runs import RUN_TABLES
+from edgecarbon.store.schema_scenarios import CARBON
 
 RUN_IDS = [f"synthetic-opt/synthetic-{device}/r{repeat}" for device in ("gpu", "phone") for repeat in (1, 2)]
 
@@ -51,7 +53,7 @@ def test_nothing_changed_reads_nothing(tmp_path: Path) -> None:
     before = contents(database)
     assert build_database(database, paths) == counts(0, 4, 0)
     assert contents(database) == before
-    assert before["samples"][0] == 4 * 20 * len(synthetic.NAMES)
+    assert before["samples"][0] == 4 * 30 * len(synthetic.NAMES)
     assert before["channels"][0] == 4 * len(synthetic.NAMES)
     assert before["windows"][0] == 4 * 3
     assert before["steps"][0] == 4 * 10

@@ -179,3 +179,33 @@ def test_runs_do_not_run_into_each_other(tmp_path: Path) -> None:
     build_database(tmp_path / "x.duckdb", [synthetic.write_run(tmp_path, record, values) for record in records])
     rows = query(tmp_path, "SELECT run_id, watts FROM power ORDER BY run_id")
     assert [row["watts"] for row in rows] == [100.0, 100.0]
+
+
+def test_meters_side_by_side_over_the_repeats(tmp_path: Path) -> None:
+    records = [
+        synthetic.record(
+            f"synthetic-opt/synthetic-gpu/r{number}",
+            kind="cuda",
+            readings=[
+                synthetic.reading(1000.0 + number, uncertainty_joules=10.0),
+                synthetic.reading(600.0, "nvml/gpu0/energy", "gpu_board", uncertainty_joules=5.0, flags=["short"]),
+            ],
+        )
+        for number in (0, 2)
+    ]
+    device_energy(tmp_path, records)
+    wall, board = query(tmp_path, "SELECT * FROM device_totals ORDER BY is_headline DESC")
+    assert (wall["boundary"], wall["repeats"], wall["energy_joules"], wall["energy_status"]) == (
+        "wall",
+        2,
+        1001.0,
+        "complete",
+    )
+    assert (wall["difference_joules"], wall["difference_relative"]) == (None, None)
+    scatter = 12.706 * math.sqrt(2) / math.sqrt(2)
+    assert wall["energy_high_joules"] - 1001 == pytest.approx(math.hypot(scatter, 19.6), abs=1e-2)
+    assert (board["boundary"], board["energy_status"], board["missing"]) == ("gpu_board", "partial", ["cpu_package"])
+    assert board["difference_joules"] == pytest.approx(-401.0)
+    assert board["difference_relative"] == pytest.approx((-400 / 1000 - 402 / 1002) / 2)
+    assert board["mean_watts"] == pytest.approx(6.0)
+    assert (board["meters"], board["flags"]) == (["nvml"], ["partial", "short"])

@@ -126,7 +126,7 @@ HOSTILE = {
     "hangs": ("""import time; time.sleep(600)""", "failed", "its deadline of 8 s had passed"),
 }
 TRAINER = """
-import json, sys
+import gzip, json, sys
 spec = json.load(open(sys.argv[1]))
 r = {good}
 r.update(nonce=spec["nonce"], run_id=spec["run_id"])
@@ -134,7 +134,8 @@ out = None
 {harm}
 out = json.dumps(r) if out is None else out
 open("result.json", "wb").write(out if isinstance(out, bytes) else out.encode())
-open("steps.jsonl", "w").close(); open("samples.jsonl", "w").write('{{"schema": "edgecarbon.samples/1", "channels": []}}\\n')
+open("steps.jsonl", "w").close()
+gzip.open("samples.jsonl.gz", "w").write(b'{{"schema": "edgecarbon.samples/1", "channels": []}}\\n')
 """
 
 

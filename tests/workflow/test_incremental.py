@@ -3,6 +3,7 @@
 import json
 
 import duckdb
+import pyarrow.parquet as pq
 
 AFTER_CARBON = {"carbon": 1, "database": 1, "charts": 1, "page": 1}
 
@@ -74,6 +75,30 @@ def test_device_added(finished):
     finished.write_config(add, "config/devices.yaml")
     finished.write_config(lambda data: data["devices"].append("second"))
     assert finished.run_well() == {"measure": 2, "parquet": 2, **AFTER_CARBON}
+
+
+def test_log_of_an_external_meter_put_there_later(finished):
+    """It reaches the analysis of its device's runs, and nothing is measured again."""
+
+    def announce(data):
+        data["devices"]["local"]["wall_log"] = {"file": "logs/*.csv", "time": "t", "watts": "w"}
+
+    def wall(repeat):
+        run = finished.path / f"results/parquet/tiny/local/r{repeat}"
+        rows = pq.read_table(run / "readings.parquet", filters=[("meter", "=", "wall_log"), ("window", "=", "train")])
+        return rows.to_pylist()[0]["joules"], "log_partial" in pq.read_table(run / "run.parquet")["flags"][0].as_py()
+
+    runs = [f"results/parquet/tiny/local/r{repeat}/run.parquet" for repeat in (1, 2)]
+    finished.write_config(announce, "config/devices.yaml")
+    assert finished.run_well(*runs) == {"parquet": 2}
+    assert [wall(1), wall(2)] == [(None, True)] * 2
+    started = [json.loads(path.read_text())["result"] for path in finished.records()]
+    start = min(result["started_unix_s"] for result in started if result.get("started_unix_s"))
+    (finished.path / "logs").mkdir()
+    log = finished.path / "logs/bench.csv"
+    log.write_text("t,w\n" + "".join(f"{start + second / 4},{20 + second % 3}\n" for second in range(-100, 4000)))
+    assert finished.run_well() == {"parquet": 2, **AFTER_CARBON}
+    assert [told and not partial for told, partial in (wall(1), wall(2))] == [True, True]
 
 
 def test_workload_added(finished):

@@ -62,7 +62,7 @@ def assert_complete(checkout):
 
 STAGES = {
     "before the first measurement": "results/payload.pyz",
-    "while it measures": "results/attempts/tiny/local/*/*/samples.jsonl",
+    "while it measures": "results/attempts/tiny/local/*/*/samples.jsonl.gz",
     "as the result is written": "results/attempts/tiny/local/*/*/result.json",
     "as the record is written": "results/runs/tiny/local/*/record.json",
     "between measurements and analysis": "results/parquet/tiny/local/*/run.parquet",
@@ -88,7 +88,7 @@ def test_killed_and_started_again(fresh, stage):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_hand_in_the_middle(fresh, number):
     process = fresh.start()
-    wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl", process)
+    wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl.gz", process)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does on Ctrl-C
     else:
@@ -104,7 +104,7 @@ def test_stopped_by_hand_in_the_middle(fresh, number):
 
 def test_second_start_beside_a_live_one_is_refused_and_harms_nothing(fresh):
     process = fresh.start()
-    wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl", process)
+    wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl.gz", process)
     second = fresh.run()
     assert second.returncode != 0
     assert "lock" in second.output.lower()

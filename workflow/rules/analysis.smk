@@ -1,3 +1,5 @@
+import json
+
 PARQUET = ["run", "readings", "steps", "samples"]
 FLEET_TABLES = [f"{folder}/fleet_runs.parquet" for folder in PROJECT.fleet_folders]
 
@@ -6,6 +8,9 @@ rule parquet:
     input:
         sources_of("workflow/scripts/parquet.py"),
         record="results/runs/{workload}/{device}/r{repeat}/record.json",
+        wall_log=lambda wildcards: (PROJECT.wall_log(wildcards.device) or {}).get(
+            "files", []
+        ),
     output:
         expand(
             "results/parquet/{{workload}}/{{device}}/r{{repeat}}/{table}.parquet",
@@ -17,8 +22,10 @@ rule parquet:
         "../envs/edgecarbon.yaml"
     params:
         role=lambda wildcards: ROLES[wildcards.device],
+        wall_log=lambda wildcards: json.dumps(PROJECT.wall_log(wildcards.device)),
     shell:
-        "python workflow/scripts/parquet.py --record {input.record} --role {params.role} --out {output} 2> {log}"
+        "python workflow/scripts/parquet.py --record {input.record} --role {params.role}"
+        " --wall_log {params.wall_log:q} --out {output} 2> {log}"
 
 
 rule carbon:
@@ -51,6 +58,7 @@ rule database:
         scaling=[
             f"{folder}/fleet_scaling.parquet" for folder in PROJECT.scaling_folders
         ],
+        validations=VALIDATION_TABLES,
         carbon=expand(
             "results/carbon/{scenario}/carbon.parquet",
             scenario=PROJECT.experiment.scenarios,

@@ -54,6 +54,11 @@ def device_resources():
     }
 
 
+def modified(path):
+    """When a file that is no input was last written, for a rule's params."""
+    return Path(path).stat().st_mtime_ns
+
+
 def limit(resource, amount):
     """Let jobs take no more of a resource than that, under whatever --cores. Snakemake has no documented call for this."""
     workflow.register_resource(resource, amount)
@@ -68,6 +73,7 @@ PROJECT = load_or_stop()
 RECORDS = run_files("runs/{run}/record.json", PROJECT.runs) + run_files(
     "fleets/{run}/record.json", PROJECT.all_fleet_runs
 )
+VALIDATIONS = [f"results/validation/{name}/record.json" for name in PROJECT.devices]
 ROLES = {name: facts["role"] for name, facts in PROJECT.carbon_facts().items()}
 # The resolved configuration, which the scripts read. What a rule uses of it is in the rule's params; all of it would
 # send every job back to work at any change.
@@ -77,9 +83,9 @@ os.environ.update(
 
 if workflow.is_main_process:
     housekeeping.clear_stale_lock(Path(".snakemake"))
-    housekeeping.set_aside_damaged(RECORDS)
+    housekeeping.set_aside_damaged(RECORDS + VALIDATIONS)
     if PROJECT.experiment.retry_missing:
-        housekeeping.forget_missing(RECORDS)
+        housekeeping.forget_missing(RECORDS + VALIDATIONS)
     os.environ.update(
         EDGECARBON_START=str(time.time()), EDGECARBON_WORKFLOW=str(os.getpid())
     )

@@ -9,7 +9,7 @@ from edgecarbon.carbon.tables import write_result
 from edgecarbon.config.inputs import load_inputs
 from edgecarbon.config.scenario import load_scenario
 from edgecarbon.store.fleets import read_fleets, write_tables
-from edgecarbon.store.schema import FLEET_CARBON
+from edgecarbon.store.schema_fleets import FLEET_CARBON
 
 
 def main(args):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgecarbon import forecast, plan, script
 from edgecarbon.store.fleets import write_tables
-from edgecarbon.store.schema import SCALING_TABLES
+from edgecarbon.store.schema_fleets import SCALING_TABLES
 
 
 def main(args):

@@ -1,5 +1,6 @@
 """Write one run's record and samples as Parquet."""
 
+import json
 from pathlib import Path
 
 from edgecarbon import records, script, store
@@ -10,10 +11,11 @@ def main(args):
     # The side of the comparison is an assumption, not a measurement: the configuration's word of today holds.
     record["role"] = args.role
     attempt = Path(record["attempt"]) if record["attempt"] and "missing" not in record else None
-    store.write_run_parquet(record, attempt, {path.stem: path for path in map(Path, args.out)})
+    outputs = {path.stem: path for path in map(Path, args.out)}
+    store.write_run_parquet(record, attempt, outputs, args.wall_log)
     if attempt:
         records.mark_used(attempt)
 
 
 if __name__ == "__main__":
-    script.run(main, record=Path, role=str, out=list)
+    script.run(main, record=Path, role=str, wall_log=json.loads, out=list)

@@ -37,7 +37,7 @@ CHARTS: dict[str, ChartEntry] = {
         series.power,
         "Power over time",
         "What the sensors gave, with temperature and clock where the device shows them. Shaded: idle before and after, "
-        "warm-up, and the measured window, whose energy is the one reported.",
+        "warm-up, and the measured window, whose energy is the one reported; in it, where heat throttled the device.",
     ),
     "training": ChartEntry(
         series.training,

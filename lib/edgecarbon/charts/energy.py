@@ -105,7 +105,7 @@ def _describe(row: style.Row, wide: bool, domain: list[float]) -> None:
     mean, low, high = row["mean"], row["low"], row["high"]
     row["figure"] = figures.quantity(mean, low, high, "J")
     row["value"] = row["figure"].split(" (")[0]
-    row["flag_words"] = ", ".join(row.pop("flags") or []) or "none"
+    row["flag_words"] = ", ".join(style.flag_words(row.pop("flags"))) or "none"
     row["drawn_low"] = None if low is None else max(low, domain[0])
     if not mean:
         return

@@ -1,4 +1,4 @@
-"""What happened over time: power, temperature and clocks with the windows shaded; loss and step time over the steps."""
+"""What happened over time: power, temperature and clocks with windows and throttling shaded; loss and step time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edgecarbon.charts import style
 # A series is thinned to this many points in SQL, and to fewer where there are many runs, so that the page stays light.
 POINTS_PER_SERIES = 600
 POINTS_PER_CHART = 15_000
+STRETCHES_PER_RUN = 150
 DEVICES_SHOWN = 24
 REPEATS_SHOWN = 5
 
@@ -43,6 +44,8 @@ GROUP BY quantity, component, floor(t_s / $width) ORDER BY quantity, component, 
 
 _WINDOWS = "SELECT name, start_s, end_s FROM windows WHERE run_id = ? ORDER BY start_s"
 
+_THROTTLED = "SELECT start_s, end_s FROM throttled WHERE run_id = ? ORDER BY start_s"
+
 _STEPS = """
 WITH numbered AS (
   SELECT run_id, duration_s, loss, count(*) OVER everything AS steps,
@@ -67,7 +70,7 @@ _WINDOW_WORDS = {"idle_before": "idle", "idle_after": "idle", "warmup": "warm-up
 
 
 def power(connection: duckdb.DuckDBPyConnection) -> style.Chart:
-    """Power, temperature and clocks over time by device, with the idle, warm-up and measured windows shaded."""
+    """Power, temperature and clocks over time by device; shaded: idle, warm-up, measured window and throttling in it."""
     title = "Power over time"
     runs = style.rows(connection, _RUNS, [REPEATS_SHOWN])
     groups = dict(style.grouped(runs, "workload", "device"))
@@ -79,11 +82,14 @@ def power(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     if not any(points.values()):
         return style.no_data(title, "no run in this database has power samples.")
     names = sorted({point["series"] for members in points.values() for point in members})
+    windows = {key: _windows(connection, members) for key, members in shown.items()}
+    present = {row["window"] for members in windows.values() for row in members}
+    shades = [name for name in style.WINDOW_COLOURS if name in present or name != style.THROTTLED]
     panels = [
         panel
-        for key, members in shown.items()
+        for key in shown
         if points[key]
-        for panel in _tracks(" · ".join(key), points[key], _windows(connection, members), names)
+        for panel in _tracks(" · ".join(key), points[key], windows[key], names, shades)
     ]
     return style.stacked(panels, title, _power_subtitle(runs, len(groups)))
 
@@ -110,38 +116,72 @@ def _thinned(connection: duckdb.DuckDBPyConnection, run: style.Row, budget: int)
 
 
 def _windows(connection: duckdb.DuckDBPyConnection, runs: list[style.Row]) -> list[style.Row]:
-    """The windows of the runs, time 0 being the start of the measured one."""
-    return [
-        {"window": _WINDOW_WORDS.get(row["name"], row["name"]), "start_s": row["start_s"] - run["zero_s"],
-         "end_s": row["end_s"] - run["zero_s"], "run_id": run["run_id"]}
-        for run in runs for row in style.rows(connection, _WINDOWS, [run["run_id"]])
-    ]  # fmt: skip
+    """The windows of the runs, what was throttled cut out of them as its own; time 0 is the start of the measured one."""
+    found = []
+    for run in runs:
+        stretches = _stretches(connection, run)
+        spans = [(style.THROTTLED, start_s, end_s) for start_s, end_s in stretches]
+        for row in style.rows(connection, _WINDOWS, [run["run_id"]]):
+            name = _WINDOW_WORDS.get(row["name"], str(row["name"]))
+            cut = stretches if row["name"] == "train" else []
+            ends = [row["start_s"], *(second for stretch in cut for second in stretch), row["end_s"]]
+            spans += [(name, *rest) for rest in zip(ends[::2], ends[1::2], strict=True) if rest[1] > rest[0]]
+        found += [
+            {
+                "window": name,
+                "start_s": start_s - run["zero_s"],
+                "end_s": end_s - run["zero_s"],
+                "run_id": run["run_id"],
+            }
+            for name, start_s, end_s in spans
+        ]
+    return found
 
 
-def _tracks(title: str, points: list[style.Row], windows: list[style.Row], names: list[str]) -> list[style.Panel]:
+def _stretches(connection: duckdb.DuckDBPyConnection, run: style.Row) -> list[tuple[float, float]]:
+    """When a run was throttled for heat, in order; what lies too close together to be told apart is one."""
+    joined: list[tuple[float, float]] = []
+    for row in style.rows(connection, _THROTTLED, [run["run_id"]]):
+        start_s, end_s = row["start_s"], row["end_s"]
+        if joined and start_s - joined[-1][1] <= run["span_s"] / STRETCHES_PER_RUN:
+            start_s, before_s = joined.pop()
+            end_s = max(end_s, before_s)
+        joined.append((start_s, end_s))
+    return joined
+
+
+def _tracks(
+    title: str, points: list[style.Row], windows: list[style.Row], names: list[str], shades: list[str]
+) -> list[style.Panel]:
     """The panels of one device, one a quantity that it has, on one time axis."""
     by_quantity = {quantity: members for (quantity,), members in style.grouped(points, "quantity")}
     present = [quantity for quantity in _TRACKS if quantity in by_quantity]
-    panels = [_track(name, by_quantity[name], windows, names, last=name == present[-1]) for name in present]
+    panels = [_track(name, by_quantity[name], windows, names, shades, last=name == present[-1]) for name in present]
     return [panels[0].properties(title=style.panel_title(title)), *panels[1:]]
 
 
 def _track(
-    quantity: str, points: list[style.Row], windows: list[style.Row], names: list[str], *, last: bool
+    quantity: str,
+    points: list[style.Row],
+    windows: list[style.Row],
+    names: list[str],
+    shades: list[str],
+    *,
+    last: bool,
 ) -> alt.LayerChart:
     """One quantity of one device over time, above its shaded windows; only the last one shows the time axis."""
     axis_title, height, zero = _TRACKS[quantity]
     runs = len({row["run_id"] for row in windows})
     time_axis = alt.Axis(grid=False, labels=last, ticks=last, tickCount=8)
     start = alt.X("start_s:Q", title="time (s)" if last else None, scale=alt.Scale(nice=False), axis=time_axis)
-    shades = alt.Scale(domain=list(style.WINDOW_COLOURS), range=list(style.WINDOW_COLOURS.values()))
+    colours = alt.Scale(domain=shades, range=[style.WINDOW_COLOURS[name] for name in shades])
     shade_legend = alt.Legend(symbolOpacity=0.4, symbolType="square")
     # The shades of the repeats add up to one.
     bands = alt.Chart(alt.InlineData(values=windows)).mark_rect(opacity=0.3 / max(runs, 1))
     shaded = bands.encode(
         x=start,
         x2="end_s:Q",
-        fill=alt.Fill("window:N", title=None, scale=shades, legend=shade_legend),
+        fill=alt.Fill("window:N", title=None, scale=colours, legend=shade_legend),
         tooltip=["window:N", "run_id:N", alt.Tooltip("start_s:Q", format=".1f"), alt.Tooltip("end_s:Q", format=".1f")],
     )
     series_legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=3, columns=2)

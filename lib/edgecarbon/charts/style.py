@@ -22,7 +22,8 @@ INK, QUIET = "#1a1a1a", "#595959"
 ROLE_COLOURS = {"cloud": "#0072B2", "edge": "#D55E00"}
 CARBON_COLOURS = {"operational": "#E69F00", "embodied": "#009E73", "network": "#CC79A7"}
 SERIES_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-WINDOW_COLOURS = {"idle": "#BDBDBD", "warm-up": "#F0E442", "measured": "#56B4E9"}
+THROTTLED = "throttled for heat"
+WINDOW_COLOURS = {"idle": "#BDBDBD", "warm-up": "#F0E442", "measured": "#56B4E9", THROTTLED: "#D55E00"}
 SPAN_COLOURS = {
     "forward": "#56B4E9",
     "backward": "#009E73",
@@ -48,6 +49,26 @@ BOUNDARIES = {
     "soc": "system on chip",
     "battery": "whole device, from its battery",
     "wall": "whole device, at the wall",
+}
+FLAG_LABELS = {
+    "short": "short window",
+    "partial": "partial",
+    "gap": "readings missing",
+    "stalled": "sensor stood still",
+    "wrapped": "counter wrapped",
+    "wrap_unreadable": "counter wrapped, maximum unknown",
+    "wrap_ambiguous": "counter may have wrapped twice",
+    "reset": "counter started anew",
+    "charging": "battery was charged",
+    "counter_power_disagree": "counter and power disagree",
+    "mig_whole_board": "whole board, slice used",
+    "no_data": "too few readings",
+    "idle_drift": "idle power drifted",
+    "thermal_throttling": THROTTLED,
+    "background_load": "other programs at work",
+    "clock_offset_unsure": "clocks unsure",
+    "log_misaligned": "log out of step",
+    "log_partial": "log too short",
 }
 ATTRIBUTIONS = {
     "sunk": "sunk",
@@ -82,6 +103,11 @@ def boundary_words(boundary: str | None) -> str:
     if not boundary:
         return "boundary unknown"
     return " + ".join(BOUNDARIES.get(part, part) for part in boundary.split("+"))
+
+
+def flag_words(flags: Sequence[str] | None) -> list[str]:
+    """Flags as a reader says them; an unknown one as it stands."""
+    return [FLAG_LABELS.get(flag, flag) for flag in flags or []]
 
 
 def short_boundary(boundary: str | None) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgecarbon.config.base import Name, PositiveFloat, Section, nearest
 from edgecarbon.config.fleet import Fleet
+from edgecarbon.config.meters import METERS, WallLog, WallMeter
 
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 """Any text that can be a word of a command line: everything but the null character. It is quoted wherever it is used."""
@@ -116,7 +117,14 @@ class AnyDevice(Section):
     """What to train on: auto, cpu, cuda, cuda:N or mps."""
 
     meters: Annotated[list[str], Field(min_length=1)] = ["auto"]
-    """Energy meters to read; auto takes every one that is found, and the labelled estimate where there is none."""
+    """Energy meters to read: auto (every one that is found, and the labelled estimate where nothing tells the CPU's energy),
+    nvml, rapl, battery, apple, ioreg, jetson, raspberrypi, hwmon, android, odpm, estimate. One that is named must be there."""
+
+    wall_meter: WallMeter | None = None
+    """A wall meter that is read from this machine while the device runs."""
+
+    wall_log: WallLog | None = None
+    """The log of a meter at the device's plug that logs by itself; null: there is none."""
 
     estimate: Estimate = Estimate()
     """Assumptions behind the labelled estimate."""
@@ -130,9 +138,34 @@ class AnyDevice(Section):
     carbon: DeviceCarbon
     """What the carbon model needs to know of the device."""
 
+    @field_validator("meters")
+    @classmethod
+    def _meters_are_known(cls, meters: list[str]) -> list[str]:
+        for name in meters:
+            if name not in METERS:
+                raise ValueError(f"no meter is called '{name}'; {nearest(name, list(METERS))}")
+        return meters
+
+    @model_validator(mode="before")
+    @classmethod
+    def _battery_is_read_unplugged(cls, data: Any) -> Any:
+        """A figure from a battery holds only while nothing charges it: who names such a meter asks for the charger off."""
+        if not isinstance(data, dict) or not isinstance(data.get("meters"), list):
+            return data
+        limits = data.get("limits", {})
+        if isinstance(limits, dict) and {"battery", "android"} & {str(name) for name in data["meters"]}:
+            if limits.get("charger") == "on":
+                raise ValueError(
+                    "meters: a battery's meter tells nothing while limits.charger is `on`; set it to `off`, or take another"
+                )
+            return {**data, "limits": {"charger": "off", **limits}}
+        return data
+
     def measured_by(self) -> dict[str, Any]:
         """What decides a measurement on it. How it is reached, and what it waits for, does not."""
-        decisive = {"transport", "python", "accelerator", "meters", "estimate", "peak_tflops", "command", "virtual"}
+        decisive = {
+            "transport", "python", "accelerator", "meters", "wall_meter", "estimate", "peak_tflops", "command", "virtual"
+        }  # fmt: skip
         settings = self.model_dump(mode="json", include=decisive)
         if settings.get("virtual"):
             settings["estimate"]["source"] = f"{VIRTUAL_SOURCE}; {self.estimate.source}"
@@ -182,6 +215,9 @@ class RemoteDevice(AnyDevice):
                 "a virtual host has no energy of its own: give `meters: [estimate]`; this machine's own sensors would "
                 "show the energy of all virtual hosts together"
             )
+        for name in ("wall_meter", "wall_log"):
+            if self.virtual and getattr(self, name):
+                raise ValueError(f"{name}: a virtual host has no plug; take it out")
         return self
 
 
@@ -238,6 +274,14 @@ class BundleDevice(AnyDevice):
 
     inbox: Text = "inbox"
     """Folder, relative to the project, into which you put the result files that come back."""
+
+    @model_validator(mode="after")
+    def _no_meter_beside_it(self) -> Self:
+        if self.wall_meter:
+            raise ValueError(
+                "wall_meter: nobody is there to read it while a bundle runs; let it log, and give `wall_log`"
+            )
+        return self
 
 
 Device = Annotated[LocalDevice | SshDevice | AdbDevice | BundleDevice, Field(discriminator="transport")]

@@ -26,6 +26,19 @@ class Measurement(Section):
     """A measured window shorter than this is marked `short`, s."""
 
 
+class Validation(Section):
+    """How `validate_meters` puts a device's meters to the test: idle, each load, idle again."""
+
+    window_s: PositiveFloat = 60.0
+    """How long each is measured, s."""
+
+    settle_s: Annotated[float, Field(ge=0)] = 10.0
+    """How long each is held before that, s."""
+
+    loads: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [0.5, 1.0]
+    """Shares of the time in which the accelerator is kept busy."""
+
+
 class ScalingStudy(Section):
     """Fleets of 2 to 1,000 equal modelled devices: how the energy of communication per token grows. All of it is modelled."""
 
@@ -85,6 +98,9 @@ class Experiment(Section):
 
     measurement: Measurement = Measurement()
     """How every run is measured."""
+
+    validation: Validation = Validation()
+    """How the meters of a device are put to the test."""
 
     deadline_s: PositiveFloat = 7200.0
     """A run that takes longer than this is ended, s."""

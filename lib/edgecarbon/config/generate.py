@@ -28,6 +28,7 @@ from edgecarbon.config.inputs import (
     ReferenceDevicesFile,
     UtilisationFile,
 )
+from edgecarbon.config.meters import WallLog
 from edgecarbon.config.scenario import Scenario
 from edgecarbon.config.workload import Workload
 
@@ -52,6 +53,7 @@ DOCUMENTED: dict[str, type[Section]] = {
     "A device reached with ssh": SshDevice,
     "A device reached with adb": AdbDevice,
     "A device that is reached by carrying files": BundleDevice,
+    "The log of an external meter: `wall_log` of a device": WallLog,
     "A fleet that trains together: an entry under `fleets` in config/devices.yaml": Fleet,
     "A scaling study: `scaling` in an experiment": ScalingStudy,
 }

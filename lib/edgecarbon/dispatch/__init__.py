@@ -10,9 +10,10 @@ from typing import Any
 
 from edgecarbon.dispatch.base import Job, Outcome, Transport
 from edgecarbon.dispatch.lock import device_lock
+from edgecarbon.dispatch.process import ASKED_S
 from edgecarbon.errors import DeviceTrouble
 
-__all__ = ["FLEET", "Job", "Outcome", "Transport", "device_lock", "open_transport"]
+__all__ = ["ASKED_S", "FLEET", "Job", "Outcome", "Transport", "device_lock", "open_transport"]
 
 FLEET = Path(".fleet")
 """Where the stand of virtual hosts tells how they are reached, while it runs."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 EventHandler = Callable[[dict[str, Any]], None]
 """Takes each progress object that a job prints."""
 
-RESULT_FILES = {"result.json": 64 * 2**20, "steps.jsonl": 64 * 2**20, "samples.jsonl": 2 * 2**30}
+RESULT_FILES = {"result.json": 64 * 2**20, "steps.jsonl": 64 * 2**20, "samples.jsonl.gz": 2**30}
 """What a job may bring back, and how large each may be, bytes. Nothing else is fetched, whatever lies there."""
 
 

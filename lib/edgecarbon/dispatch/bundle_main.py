@@ -23,7 +23,7 @@ def main() -> int:
             return code or 1
         with zipfile.ZipFile(result + ".partial", "w", zipfile.ZIP_DEFLATED) as package:
             package.write(os.path.join(folder, "key"), "key")
-            for name in ("result.json", "steps.jsonl", "samples.jsonl"):
+            for name in ("result.json", "steps.jsonl", "samples.jsonl.gz"):
                 if os.path.exists(os.path.join(out, name)):
                     package.write(os.path.join(out, name), name)
         os.replace(result + ".partial", result)

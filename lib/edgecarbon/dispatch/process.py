@@ -20,6 +20,8 @@ from edgecarbon.errors import UserError
 END_S = 10.0
 """How long a command may take to end by itself once it is told to."""
 MAXIMUM_LINE_BYTES = 65536
+ASKED_S = "asked_s"
+"""Key, in an event that answers a word from here, of the time of that word on this host's monotonic clock."""
 MAXIMUM_OUTPUT_BYTES = 64 * 2**20
 """What a job may print, on each of its two streams; a two-hour run prints about 3 MB."""
 
@@ -153,7 +155,7 @@ def stream(words: list[str], sinks: Sinks, limit_s: float, silence_s: float | No
         silence_s: the command is told every quarter of it that this host is alive, and ended when it prints nothing for
             so long; None for a command whose pipes cannot be cut.
     """
-    heard = [time.monotonic()]
+    heard, asked = [time.monotonic()], list[float]()
     errors, tail = bytearray(), bytearray()
     with Command(words) as command, sinks.lines.open("ab") as kept, sinks.errors.open("ab") as log:
 
@@ -166,15 +168,21 @@ def stream(words: list[str], sinks: Sinks, limit_s: float, silence_s: float | No
         command.stop_after(limit_s, f"ended by the host: its deadline of {limit_s:.0f} s had passed")
         drain = _thread(_drain, command, keep_log, MAXIMUM_OUTPUT_BYTES)
         if silence_s is not None:
-            _thread(_keep_alive, command, silence_s, heard)
+            _thread(_keep_alive, command, silence_s, heard, asked)
         for line in _lines(command, heard):
             tail.extend(line)
             del tail[:-200]
             event = _event(line)
-            if event is None or event.get("event") != "alive":
+            alive = event is not None and event.get("event") == "alive"
+            if not alive:
                 kept.write(line)
                 kept.flush()
             if event is not None:
+                event.pop(ASKED_S, None)  # ours to say
+                if alive and asked:
+                    # The first of the words that may have been answered: later ones would be bounds too tight.
+                    event[ASKED_S] = asked[0]
+                    asked.clear()
                 sinks.on_event(event)
         returncode = command.process.wait()
         drain.join(END_S)
@@ -261,11 +269,13 @@ def _drain(command: Command, sink: Callable[[bytes], object], limit_bytes: int) 
             sink(piece)
 
 
-def _keep_alive(command: Command, silence_s: float, heard: list[float]) -> None:
+def _keep_alive(command: Command, silence_s: float, heard: list[float], asked: list[float]) -> None:
     """Tell the device that this host is alive, and end the command when the device is silent."""
     while command.process.poll() is None and command.stopped is None:
+        now_s = time.monotonic()
         with contextlib.suppress(OSError, ValueError):
             command.stdin.write(b"\n")
+        asked.append(now_s)
         time.sleep(silence_s / 4)
         if time.monotonic() - heard[0] > silence_s + END_S:
             command.stop(f"nothing was heard from the device for {silence_s + END_S:.0f} s")

@@ -11,7 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-Quantity = Literal["energy", "power", "temperature", "frequency", "utilisation", "throttle"]
+from edgecarbon.meters.access import Access
+
+Quantity = Literal[
+    "energy",
+    "power",
+    "temperature",
+    "frequency",
+    "utilisation",
+    "throttle",
+    "charge",
+    "voltage",
+    "current",
+    "discharging",
+]
+RunsOn = Literal["device", "host"]
 Provenance = Literal["measured", "modelled", "estimated", "published", "absent"]
 
 # From the strongest to the weakest: a total is as strong as its weakest component.
@@ -25,8 +39,9 @@ class Channel:
 
     `resolution` is the smallest step of the value, in `unit`. `accuracy_relative` is one relative standard uncertainty
     (a stated limit of ±a is a/√3), or None where nobody states one. `wrap_joules` is the energy at which a counter
-    starts again from zero, None where that cannot be read. `max_watts` bounds what the component can draw. `flags` are
-    carried by every reading of the channel.
+    starts again from zero, None where that cannot be read. `max_watts` bounds what the component can draw. `duty` is the
+    share of time that the sensor looks (0.25: 25 of every 100 ms), or None where nobody says: then a counter is taken to
+    look always, and a power at one moment of each update. `flags` are carried by every reading of the channel.
     """
 
     id: str
@@ -43,6 +58,7 @@ class Channel:
     wraps: bool = False
     wrap_joules: float | None = None
     max_watts: float | None = None
+    duty: float | None = None
     flags: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -77,13 +93,13 @@ class Reading:
 
 
 class Meter(Protocol):
-    """One source of truth. It runs on the device, or on the host beside it (a wall meter, a phone's battery)."""
+    """One source of truth. A module holds one kind, says as RUNS_ON where that runs, and opens it.
+
+    It runs on the device, or on the host beside it (a wall meter; a phone's battery, which an app may not read).
+    """
 
     @property
     def name(self) -> str: ...
-
-    @property
-    def runs_on(self) -> Literal["device", "host"]: ...
 
     def channels(self) -> list[Channel]: ...
 
@@ -101,11 +117,16 @@ class MeterUnavailable(ValueError):
 class Options:
     """Where meters look and what they were told. Roots are parameters so that a tree of files stands in for a machine.
 
-    `cuda_devices` names the GPUs of the run, as ordinals among the visible ones or as UUIDs ("GPU-..."); None means
-    every visible GPU, an empty sequence none. `nvml` is the library object; None imports pynvml.
+    `access` is the machine, or a trace of one. `wall` describes a wall meter, `adb` is the command line that reaches a
+    phone (["adb", "-s", SERIAL]); both are for meters on the host. `cuda_devices` names the GPUs of the run, as
+    ordinals among the visible ones or as UUIDs ("GPU-..."); None means every visible GPU, an empty sequence none.
+    `nvml` is the library object; None imports pynvml.
     """
 
+    access: Access = field(default_factory=Access)
     estimate: Mapping[str, Any] | None = None
+    wall: Mapping[str, Any] | None = None
+    adb: Sequence[str] | None = None
     cuda_devices: Sequence[int | str] | None = None
     sysfs: str = "/sys"
     procfs: str = "/proc"
@@ -113,29 +134,7 @@ class Options:
     nvml: Any = None
 
 
-def read_text(path: str) -> str | None:
-    """A small kernel file without its newline, or None where it cannot be read."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return None
-
-
-class NumberFile:
-    """A kernel file holding one integer, kept open: a read is one system call."""
-
-    def __init__(self, path: str, scale: float) -> None:
-        self._scale = scale
-        self._fd = os.open(path, os.O_RDONLY)
-
-    def read(self) -> float | None:
-        try:
-            return int(os.pread(self._fd, 64, 0)) * self._scale
-        except (OSError, ValueError):
-            return None
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+def folders(access: Access, root: str, prefix: str) -> list[str]:
+    """Folders called `prefix` and a number, as the kernel names devices, in the order of their numbers."""
+    names = [name for name in access.names(root) if name.startswith(prefix) and name[len(prefix) :].isdigit()]
+    return [os.path.join(root, name) for name in sorted(names, key=lambda name: int(name[len(prefix) :]))]

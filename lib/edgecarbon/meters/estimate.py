@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options, RunsOn
+from edgecarbon.meters.cputime import MachineTime, process_seconds
 
+RUNS_ON: RunsOn = "device"
 _KEYS = ("idle_watts", "relative_uncertainty", "source")
 WATTS_PER_CORE = 8.0
 """What a busy logical core is taken to add where `busy_watts` is not given."""
@@ -22,26 +23,20 @@ class EstimateMeter:
     """
 
     name = "estimate"
-    runs_on: Literal["device"] = "device"
 
-    def __init__(self, estimate: Mapping[str, Any], procfs: str = "/proc") -> None:
-        stat = _ProcStat.open(os.path.join(procfs, "stat"))
-        self._stat = stat
-        self._busy_seconds: Callable[[], float | None] = stat.busy_seconds if stat else time.process_time
-        self._cores = stat.cores if stat else (os.cpu_count() or 1)
-        try:
-            self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate, self._cores)
-        except ValueError:
-            self.close()
-            raise
-        self._tick_s = stat.tick_s if stat else 0.001
-        basis = f"{procfs}/stat, all cores" if stat else "this process's CPU time only"
+    def __init__(self, options: Options, estimate: Mapping[str, Any]) -> None:
+        self._access = options.access
+        self._machine = MachineTime.open(self._access, options.procfs)
+        self._cores = self._machine.cores if self._machine else (os.cpu_count() or 1)
+        self._idle_watts, self._busy_watts, self._relative_uncertainty = _parameters(estimate, self._cores)
+        self._tick_s = self._machine.tick_s if self._machine else 0.001
+        basis = f"{options.procfs}/stat, all cores" if self._machine else "this process's CPU time only"
         assumed = "" if estimate.get("busy_watts") is not None else f", assuming {WATTS_PER_CORE:g} W a busy core"
         self._source = (
             f"{self._idle_watts:g} W idle + {self._busy_watts - self._idle_watts:g} W × CPU utilisation "
             f"({basis}){assumed}; {estimate['source']}"
         )
-        self._start_s = time.monotonic()
+        self._start_s = self._access.monotonic()
         self._start_busy_s = self._busy_seconds() or 0.0
         self._last = (self._start_s, self._start_busy_s)
 
@@ -61,7 +56,7 @@ class EstimateMeter:
         return [energy, utilisation]
 
     def read(self) -> list[float | None]:
-        now_s, busy_s = time.monotonic(), self._busy_seconds()
+        now_s, busy_s = self._access.monotonic(), self._busy_seconds()
         if busy_s is None:
             return [None, None]
         idle_joules = self._idle_watts * (now_s - self._start_s)
@@ -73,45 +68,10 @@ class EstimateMeter:
         return [idle_joules + busy_joules, min(max(used_s / (elapsed_s * self._cores), 0.0), 1.0)]
 
     def close(self) -> None:
-        if self._stat:
-            self._stat.close()
+        self._access.close()
 
-
-class _ProcStat:
-    """CPU seconds that were neither idle nor waiting for a disk, of the whole machine."""
-
-    def __init__(self, fd: int, cores: int) -> None:
-        self._fd = fd
-        self.cores = cores
-        self.tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
-
-    @classmethod
-    def open(cls, path: str) -> _ProcStat | None:
-        try:
-            fd = os.open(path, os.O_RDONLY)
-        except OSError:
-            return None
-        with open(path, encoding="ascii") as file:
-            cores = sum(1 for line in file if line.startswith("cpu") and line[3].isdigit())
-        stat = cls(fd, max(cores, 1))
-        # Some containers show a /proc/stat of zeros; it would pass for a machine at rest.
-        if not stat.busy_seconds():
-            stat.close()
-            return None
-        return stat
-
-    def busy_seconds(self) -> float | None:
-        try:
-            fields = os.pread(self._fd, 256, 0).split(b"\n", 1)[0].split()
-            user, nice, system, _idle, _iowait, irq, softirq = (int(value) for value in fields[1:8])
-        except (OSError, ValueError):
-            return None
-        return (user + nice + system + irq + softirq) * self.tick_s
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def _busy_seconds(self) -> float | None:
+        return self._machine.busy_seconds() if self._machine else process_seconds(self._access)
 
 
 def _parameters(estimate: Mapping[str, Any], cores: int) -> tuple[float, float, float]:
@@ -132,4 +92,4 @@ def _parameters(estimate: Mapping[str, Any], cores: int) -> tuple[float, float, 
 def open_meter(options: Options) -> EstimateMeter:
     if not options.estimate:
         raise MeterUnavailable("no estimate was given: set idle_watts, busy_watts, relative_uncertainty and source")
-    return EstimateMeter(options.estimate, options.procfs)
+    return EstimateMeter(options, options.estimate)

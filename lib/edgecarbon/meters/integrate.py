@@ -28,6 +28,11 @@ _ON_TIME = 1.5
 _IMPLAUSIBLE = 2.0
 # Over how many update periods the power at a window's end is taken.
 _END_PERIODS = 10
+# Reads this share of an update apart are of two updates: they jitter.
+_APART = 0.75
+
+# Seconds that a look stands for, and its watts.
+_Look = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,49 @@ def readings(
         for channel, column in zip(channels, columns, strict=True):
             kinds = found.setdefault((channel.meter, channel.component), {})
             if channel.quantity == quantity and quantity not in kinds:
-                kinds[quantity] = (channel, integrate(channel, times, column, window))
+                slow = _as_slow_as_seen(channel, times, column, window)
+                kinds[quantity] = (channel, integrate(slow, times, column, window))
+    batteries = {(one.meter, one.component) for one in channels if one.quantity == "discharging"}
+    charged = _charged(channels, times, columns, window)
     out = []
-    for (meter, component), kinds in found.items():
+    for key, kinds in found.items():
         flags = _disagreement([reading for _, reading in kinds.values()])
         for channel, reading in kinds.values():
+            if key in charged or (key in batteries and "reset" in reading.flags):
+                # Its charge rose, or it said itself that it was not being drained: no energy of the device is in that.
+                kept = {*reading.flags} - {"reset"}
+                reading = replace(reading, joules=None, uncertainty_joules=None, flags=(*kept, "charging"))
             told = replace(reading, flags=tuple(sorted({*reading.flags, *flags}))).to_json()
-            out.append({"window": name, "meter": meter, "component": component, "channel": channel.id, **told})
+            out.append({"window": name, "meter": key[0], "component": key[1], "channel": channel.id, **told})
     return out
+
+
+def _as_slow_as_seen(
+    channel: Channel, times: Sequence[float], values: Sequence[float | None], window: Window
+) -> Channel:
+    """A counter that stands still in most samples moves as seldom as it is seen to, whatever its source states.
+
+    A phone's gauge steps by a whole milliampere-hour, which takes longer the less it draws.
+    """
+    if channel.quantity != "energy":
+        return channel
+    xs, ys = _around(times, values, window)
+    moves = sum(1 for a, b in pairwise(ys) if b != a)
+    if moves == 0 or moves * 2 >= len(xs) - 1:
+        return channel
+    return replace(channel, update_period_s=max(channel.update_period_s, (xs[-1] - xs[0]) / moves))
+
+
+def _charged(
+    channels: Sequence[Channel], times: Sequence[float], columns: Sequence[Sequence[float | None]], window: Window
+) -> set[tuple[str, str]]:
+    """(meter, component) of the batteries that were not being drained throughout the window."""
+    first, last = bisect_left(times, window.start_s), bisect_right(times, window.end_s)
+    return {
+        (channel.meter, channel.component)
+        for channel, column in zip(channels, columns, strict=True)
+        if channel.quantity == "discharging" and any(value == 0 for value in column[first:last])
+    }
 
 
 def _disagreement(pair: Sequence[Reading]) -> set[str]:
@@ -159,11 +199,10 @@ def _counter(
         # A powered component always uses energy: a counter that never moved told nothing.
         stood = xs[-1] - xs[0] > STALL_PERIODS * channel.update_period_s
         return _reading(channel, None, None, 0.0, flags | ({"stalled"} if stood else {"no_data"}) | {"partial"})
-    mean_watts = joules / window.duration_s
-    still_s = _still(channel, xs, steps, window, mean_watts)
+    still_s, lost_joules, usual_watts = _still(channel, xs, steps, window, joules)
     if still_s > 0:
         flags.add("stalled")
-        coverage = max(0.0, coverage - still_s / window.duration_s)
+        coverage = max(0.0, coverage - lost_joules / usual_watts / window.duration_s)
 
     first_watts, last_watts = _end_watts(channel, xs, total, window)
     terms = [
@@ -174,7 +213,8 @@ def _counter(
         # A counter keeps what a gap hides, but not what the ends miss or a stall loses.
         _end_distance(xs, window.start_s) / math.sqrt(3) * first_watts,
         _end_distance(xs, window.end_s) / math.sqrt(3) * last_watts,
-        still_s / math.sqrt(3) * mean_watts,
+        lost_joules / math.sqrt(3),
+        _unseen(_looks(channel, xs, steps), 1 - (channel.duty or 1.0)),
     ]
     return _reading(channel, joules, math.hypot(*terms), coverage, flags)
 
@@ -205,19 +245,33 @@ def _steps(channel: Channel, xs: list[float], ys: list[float], flags: set[str]) 
     return steps, None
 
 
-def _still(channel: Channel, xs: list[float], steps: list[float], window: Window, mean_watts: float) -> float:
-    """Seconds of the window in stretches that are too long for a counter that works to stand still."""
-    quantum_s = channel.resolution / mean_watts
+def _still(
+    channel: Channel, xs: list[float], steps: list[float], window: Window, joules: float
+) -> tuple[float, float, float]:
+    """Stretches of the window that are too long for a counter that works to stand still.
+
+    Returns:
+        their seconds; the joules that they may have lost, which is what power as usual would have drawn in them, less
+        the step that ended each, by which a counter that was only late makes up for it; that power.
+    """
+    quantum_s = channel.resolution * window.duration_s / joules
     allowed_s = max(STALL_PERIODS * max(channel.update_period_s, window.sample_period_s), 3 * quantum_s)
-    still_s, since = 0.0, None
+    stalls, since = [], None
     for i, step in enumerate([*steps, math.inf]):
         if step <= 0:
             since = i if since is None else since
         elif since is not None:
             inside_s = min(xs[i], window.end_s) - max(xs[since], window.start_s)
-            still_s += inside_s if inside_s > allowed_s else 0.0
+            if inside_s > allowed_s:
+                ended = i < len(steps) and xs[i + 1] <= window.end_s
+                stalls.append((inside_s, xs[i + 1] - xs[i] if ended else 0.0, step if ended else 0.0))
             since = None
-    return still_s
+    apart_s = window.duration_s - math.fsum(inside_s + step_s for inside_s, step_s, _ in stalls)
+    apart_joules = joules - math.fsum(step for *_, step in stalls)
+    usual_watts = apart_joules / apart_s if apart_s > 0 and apart_joules > 0 else joules / window.duration_s
+    lost = (min(usual_watts * inside_s, usual_watts * (inside_s + dt) - step) for inside_s, dt, step in stalls)
+    lost_joules = math.fsum(max(0.0, joules) for joules in lost)
+    return math.fsum(inside_s for inside_s, *_ in stalls), lost_joules, usual_watts
 
 
 def _power(
@@ -228,25 +282,75 @@ def _power(
     ts = [window.start_s, *(xs[i] for i in inner), window.end_s]
     ps = [_at(xs, ys, window.start_s, flat=True), *(ys[i] for i in inner), _at(xs, ys, window.end_s, flat=True)]
     joules = math.fsum((b - a) * (p + q) / 2 for (a, p), (b, q) in pairwise(zip(ts, ps, strict=True)))
-    if joules < 0:
-        # Power that flows in, as a battery's does while it charges, is no energy used.
-        return _reading(channel, None, None, coverage, flags | {"charging"})
     if not any(ps):
         return _reading(channel, None, None, 0.0, flags | {"stalled", "partial"})
+    if joules <= 0:
+        # Power that flows in, as a battery's does while it charges, is no energy used.
+        return _reading(channel, None, None, coverage, flags | {"charging"})
     uncovered_s = max(0.0, window.duration_s - cover.covered_s)
     mean_watts = joules / window.duration_s
     spread_watts = math.sqrt(math.fsum((p - mean_watts) ** 2 for p in ps) / len(ps))
-    # Half the mean square of successive differences: the scatter between samples, blind to slow drift.
-    jumps = [q - p for p, q in pairwise(ps)]
-    scatter_watts = math.sqrt(math.fsum(jump * jump for jump in jumps) / (2 * len(jumps)))
+    looks = _apart(ts, ps, channel.update_period_s)
+    # A reading between two updates cuts the one short and draws the other out.
+    read_share = min(1.0, window.sample_period_s / channel.update_period_s) ** 2 / 6
+    ends_watts = math.hypot(ps[-1] - ps[0], math.sqrt(2) * _scatter(looks))
     terms = [
-        channel.resolution / math.sqrt(12) * window.duration_s,
-        channel.update_period_s / math.sqrt(3) * math.hypot(ps[0], ps[-1]),
+        # Nobody says whether it rounds or cuts off.
+        channel.resolution / math.sqrt(3) * window.duration_s,
+        # What is shown is up to one update old, and was made known up to one update late.
+        channel.update_period_s * math.sqrt(7 / 6) * ends_watts,
         (channel.accuracy_relative or 0.0) * joules,
-        scatter_watts * math.sqrt(math.fsum((b - a) ** 2 for a, b in pairwise(ts))),
+        _unseen(looks, min(1.0, 1 - (channel.duty or 0.0) + read_share)),
         spread_watts * uncovered_s,
+        # Beyond the samples the power was taken to go on.
+        max(0.0, xs[0] - window.start_s) / math.sqrt(3) * ps[0],
+        max(0.0, window.end_s - xs[-1]) / math.sqrt(3) * ps[-1],
     ]
     return _reading(channel, joules, math.hypot(*terms), coverage, flags)
+
+
+def _looks(channel: Channel, xs: list[float], steps: list[float]) -> list[_Look]:
+    """The steps of a counter whose sensor looks only now and then, as (seconds, watts) of whole updates; else none.
+
+    Read at about its own pace, a counter now and then shows no update in one step and, some steps on, two in another,
+    which is the steepest before the next step without any.
+    """
+    if channel.duty is None or channel.duty >= 1:
+        return []
+    seen: list[list[float]] = []
+    since, owed_s = 0, 0.0
+    for i, step in enumerate([*steps, 0.0]):
+        if step > 0:
+            seen.append([xs[i + 1] - xs[i], step])
+            continue
+        if since < len(seen):
+            max(seen[since:], key=lambda look: look[1] / max(look[0], channel.update_period_s))[0] += owed_s
+            since, owed_s = len(seen), 0.0
+        owed_s += xs[i + 1] - xs[i] if i < len(steps) else 0.0
+    whole = [(max(1, round(wait_s / channel.update_period_s)) * channel.update_period_s, step) for wait_s, step in seen]
+    return [(look_s, step / look_s) for look_s, step in whole]
+
+
+def _apart(ts: list[float], ps: list[float], period_s: float) -> list[_Look]:
+    """Samples of power that are about one update or more apart, as (seconds since the one before, watts)."""
+    looks = [(0.0, ps[0])]
+    last_s = ts[0]
+    for t, p in zip(ts, ps, strict=True):
+        if t - last_s >= _APART * period_s:
+            looks.append((t - last_s, p))
+            last_s = t
+    return looks
+
+
+def _scatter(looks: Sequence[_Look]) -> float:
+    """Watts between looks, blind to slow drift: the root of half the mean square of successive differences."""
+    jumps = [q - p for (_, p), (_, q) in pairwise(looks)]
+    return math.sqrt(math.fsum(jump * jump for jump in jumps) / (2 * len(jumps))) if jumps else 0.0
+
+
+def _unseen(looks: Sequence[_Look], share: float) -> float:
+    """Joules between looks that see 1 − `share` of the time, each look off independently by what they scatter."""
+    return _scatter(looks) * math.sqrt(share * math.fsum(look_s * look_s for look_s, _ in looks))
 
 
 def _at(xs: Sequence[float], ys: Sequence[float], t_s: float, *, flat: bool = False) -> float:

@@ -7,13 +7,14 @@ channel is tried by calling it once, because what a board supports is not writte
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity
+from edgecarbon.meters.access import Access, Unanswered
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn
 
+RUNS_ON: RunsOn = "device"
 _POWER_AVERAGE, _POWER_INSTANT = 185, 186
 _TEMPERATURE_GPU, _CLOCK_SM = 0, 1
 _MILLI = 1e-3
@@ -21,31 +22,73 @@ _MILLI = 1e-3
 _ACCURACY = 0.05 / math.sqrt(3)
 # Counter and sampled power move about every 100 ms (arXiv:2312.02741); the averaged power covers 1 s.
 _FAST_S, _SLOW_S = 0.1, 1.0
+# The same study: the sensors of A100 and H100 look for 25 ms of every 100 ms. Told apart by CUDA compute capability.
+_PART_TIME = {(8, 0): 0.25, (9, 0): 0.25}
 
 Call = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class _Board:
-    handle: Any
     index: int
     uuid: str
     name: str
     mig: bool
+    duty: float | None = None
+
+
+class _Session:
+    """The library, started when it is first asked. A meter that runs from a trace never asks it."""
+
+    def __init__(self, library: Any = None) -> None:
+        self._given = library
+        self._library: Any = None
+        self._handles: dict[int, Any] = {}
+
+    @property
+    def library(self) -> Any:
+        if self._library is None:
+            library = self._given if self._given is not None else _pynvml()
+            try:
+                library.nvmlInit()
+            except Exception as error:
+                raise MeterUnavailable(
+                    f"NVML does not start ({error}): no NVIDIA driver here, or no GPU is visible"
+                ) from error
+            self._library = library
+        return self._library
+
+    def handle(self, index: int) -> Any:
+        if index not in self._handles:
+            self._handles[index] = self.library.nvmlDeviceGetHandleByIndex(index)
+        return self._handles[index]
+
+    def boards(self, options: Options) -> list[_Board]:
+        library = self.library
+        try:
+            return select_boards(library, options)
+        except MeterUnavailable:
+            raise
+        except Exception as error:
+            raise MeterUnavailable(f"NVML fails to list the GPUs: {error}") from error
+
+    def close(self) -> None:
+        if self._library is not None:
+            _try(self._library.nvmlShutdown)
+            self._library, self._handles = None, {}
 
 
 class NvmlMeter:
     """Component `gpuN`, N being NVML's index (in PCI order). Only energy and power are asked every time."""
 
     name = "nvml"
-    runs_on: Literal["device"] = "device"
 
-    def __init__(self, library: Any, boards: Sequence[_Board]) -> None:
-        self._library = library
+    def __init__(self, access: Access, session: _Session, boards: Sequence[_Board]) -> None:
+        self._access, self._session = access, session
         self._calls: list[Call] = []
         self._channels: list[Channel] = []
         for board in boards:
-            for channel, call in _supported(library, board):
+            for channel, call in _supported(access, session, board):
                 self._channels.append(channel)
                 self._calls.append(call)
         self._slow_s = -math.inf
@@ -55,37 +98,29 @@ class NvmlMeter:
         return list(self._channels)
 
     def read(self) -> list[float | None]:
-        now_s = time.monotonic()
+        now_s = self._access.monotonic()
         slow_too = now_s - self._slow_s >= _SLOW_S
         if slow_too:
             self._slow_s = now_s
         for index, (channel, call) in enumerate(zip(self._channels, self._calls, strict=True)):
             if slow_too or channel.quantity in ("energy", "power"):
-                self._values[index] = _try(call)
+                self._values[index] = self._access.attempt(channel.id, call)
         return list(self._values)
 
     def close(self) -> None:
-        if self._calls:
-            self._calls = []
-            self._channels = []
-            _try(self._library.nvmlShutdown)
+        self._session.close()
 
 
 def open_meter(options: Options) -> NvmlMeter:
     if options.cuda_devices is not None and not options.cuda_devices:
         raise MeterUnavailable("this run uses no CUDA GPU")
-    library = options.nvml if options.nvml is not None else _pynvml()
+    session = _Session(options.nvml)
     try:
-        library.nvmlInit()
-    except Exception as error:
-        raise MeterUnavailable(f"NVML does not start ({error}): no NVIDIA driver here, or no GPU is visible") from error
-    try:
-        meter = NvmlMeter(library, select_boards(library, options))
-    except Exception as error:
-        _try(library.nvmlShutdown)
-        if isinstance(error, MeterUnavailable):
-            raise
-        raise MeterUnavailable(f"NVML fails to list the GPUs: {error}") from error
+        found = options.access.call("nvml boards", lambda: [asdict(board) for board in session.boards(options)])
+    except Unanswered as error:
+        session.close()
+        raise MeterUnavailable(str(error)) from error
+    meter = NvmlMeter(options.access, session, [_Board(**board) for board in found])
     if not any(channel.quantity in ("energy", "power") for channel in meter.channels()):
         meter.close()
         raise MeterUnavailable("these GPUs tell neither energy nor power through NVML")
@@ -125,7 +160,9 @@ def select_boards(library: Any, options: Options) -> list[_Board]:
 def _board(library: Any, index: int) -> _Board:
     handle = library.nvmlDeviceGetHandleByIndex(index)
     mig = _try(lambda: library.nvmlDeviceGetMigMode(handle)[0]) == 1
-    return _Board(handle, index, library.nvmlDeviceGetUUID(handle), library.nvmlDeviceGetName(handle), mig)
+    capability = _try(lambda: tuple(library.nvmlDeviceGetCudaComputeCapability(handle)))
+    uuid, name = library.nvmlDeviceGetUUID(handle), library.nvmlDeviceGetName(handle)
+    return _Board(index, uuid, name, mig, _PART_TIME.get(capability))
 
 
 def _visible(library: Any, boards: list[_Board], tokens: list[str]) -> list[_Board]:
@@ -151,7 +188,7 @@ def _named(library: Any, boards: list[_Board], visible: list[_Board], device: in
     parent = _mig_parent(library, device)
     for board in boards:
         if board.uuid == parent:
-            return _Board(board.handle, board.index, board.uuid, board.name, mig=True)
+            return replace(board, mig=True)
     raise MeterUnavailable(f'no GPU "{device}": here are {", ".join(board.uuid for board in boards) or "none"}')
 
 
@@ -177,54 +214,68 @@ class _Question:
     resolution: float = 1.0
 
 
-def _supported(library: Any, board: _Board) -> list[tuple[Channel, Call]]:
+def _supported(access: Access, session: _Session, board: _Board) -> list[tuple[Channel, Call]]:
     """The channels that answer now. Sampled power precedes averaged: the first power channel is the one integrated."""
-    limit_watts = _try(lambda: library.nvmlDeviceGetPowerManagementLimitConstraints(board.handle)[1] * _MILLI)
-    found = [asked for asked in _questions(library, board.handle) if _try(asked.call) is not None]
-    if any(asked.suffix.startswith("power_") for asked in found):
-        found = [asked for asked in found if asked.suffix != "power"]
-    return [(_channel(board, asked, limit_watts), asked.call) for asked in found]
+
+    def most_watts() -> float:
+        constraints = session.library.nvmlDeviceGetPowerManagementLimitConstraints(session.handle(board.index))
+        return float(constraints[1]) * _MILLI
+
+    limit_watts = access.attempt(f"nvml/gpu{board.index} most watts", most_watts)
+    asked = [(_channel(board, question, limit_watts), question) for question in _questions(session, board.index)]
+    found = [(channel, one) for channel, one in asked if access.attempt(channel.id, one.call) is not None]
+    if any(one.suffix.startswith("power_") for _, one in found):
+        found = [(channel, one) for channel, one in found if one.suffix != "power"]
+    return [(channel, one.call) for channel, one in found]
 
 
 def _channel(board: _Board, asked: _Question, limit_watts: float | None) -> Channel:
-    has_energy = asked.quantity in ("energy", "power")
-    return Channel(
+    channel = Channel(
         id=f"nvml/gpu{board.index}/{asked.suffix}", meter="nvml", component=f"gpu{board.index}",
-        quantity=asked.quantity, unit=asked.unit, boundary="gpu_board" if has_energy else None, provenance="measured",
+        quantity=asked.quantity, unit=asked.unit, boundary=None, provenance="measured",
         source=f"{asked.source} ({board.name}, {board.uuid})", update_period_s=asked.update_period_s,
-        resolution=asked.resolution, accuracy_relative=_ACCURACY if has_energy else None,
-        max_watts=limit_watts if has_energy else None, flags=("mig_whole_board",) if has_energy and board.mig else (),
+        resolution=asked.resolution,
+    )  # fmt: skip
+    if asked.quantity not in ("energy", "power"):
+        return channel
+    averages = asked.quantity == "power" and asked.update_period_s == _SLOW_S
+    return replace(
+        channel, boundary="gpu_board", accuracy_relative=_ACCURACY, max_watts=limit_watts,
+        duty=board.duty or (1.0 if averages else None), flags=("mig_whole_board",) if board.mig else (),
     )  # fmt: skip
 
 
-def _questions(library: Any, handle: Any) -> list[_Question]:
+def _questions(session: _Session, index: int) -> list[_Question]:
+    def ask(function: str, *arguments: Any) -> Any:
+        return getattr(session.library, function)(session.handle(index), *arguments)
+
     def field(number: int) -> float:
-        value = library.nvmlDeviceGetFieldValues(handle, [number])[0]
+        value = ask("nvmlDeviceGetFieldValues", [number])[0]
         if value.nvmlReturn != 0:
             raise OSError(f"field {number}: NVML error {value.nvmlReturn}")
         return float(value.value.uiVal) * _MILLI
 
     def throttle() -> float:
-        newer = _try(lambda: library.nvmlDeviceGetCurrentClocksEventReasons(handle))
-        return float(newer if newer is not None else library.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        newer = _try(lambda: ask("nvmlDeviceGetCurrentClocksEventReasons"))
+        return float(newer if newer is not None else ask("nvmlDeviceGetCurrentClocksThrottleReasons"))
 
     return [
         _Question("energy", "energy", "J", "nvmlDeviceGetTotalEnergyConsumption",
-                  lambda: library.nvmlDeviceGetTotalEnergyConsumption(handle) * _MILLI, _FAST_S, _MILLI),
+                  lambda: ask("nvmlDeviceGetTotalEnergyConsumption") * _MILLI, _FAST_S, _MILLI),
         _Question("power_instant", "power", "W", f"NVML field {_POWER_INSTANT}",
                   lambda: field(_POWER_INSTANT), _FAST_S, _MILLI),
         _Question("power_average", "power", "W", f"NVML field {_POWER_AVERAGE}",
                   lambda: field(_POWER_AVERAGE), _SLOW_S, _MILLI),
         # For drivers without those fields: a 1 s average on Ampere and later, except GA100.
         _Question("power", "power", "W", "nvmlDeviceGetPowerUsage",
-                  lambda: library.nvmlDeviceGetPowerUsage(handle) * _MILLI, _SLOW_S, _MILLI),
+                  lambda: ask("nvmlDeviceGetPowerUsage") * _MILLI, _SLOW_S, _MILLI),
         _Question("temperature", "temperature", "C", "nvmlDeviceGetTemperature",
-                  lambda: float(library.nvmlDeviceGetTemperature(handle, _TEMPERATURE_GPU))),
+                  lambda: float(ask("nvmlDeviceGetTemperature", _TEMPERATURE_GPU))),
         _Question("clock_sm", "frequency", "MHz", "nvmlDeviceGetClockInfo(SM)",
-                  lambda: float(library.nvmlDeviceGetClockInfo(handle, _CLOCK_SM))),
+                  lambda: float(ask("nvmlDeviceGetClockInfo", _CLOCK_SM))),
         _Question("throttle", "throttle", "bitmask", "nvmlDeviceGetCurrentClocksEventReasons", throttle),
         _Question("utilisation", "utilisation", "1", "nvmlDeviceGetUtilizationRates",
-                  lambda: library.nvmlDeviceGetUtilizationRates(handle).gpu / 100.0, resolution=0.01),
+                  lambda: ask("nvmlDeviceGetUtilizationRates").gpu / 100.0, resolution=0.01),
     ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -14,14 +13,13 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from edgecarbon.meters import integrate
 from edgecarbon.meters.base import Channel, Meter
+from edgecarbon.meters.samples import SampleWriter, read_samples
 
-SCHEMA = "edgecarbon.samples/1"
 _TIME_DIGITS = 4
-_FLUSH_EVERY_S = 5.0
 _WATTS_OVER_S = 1.0
 # The order in which a boundary is shown while a run goes on.
 _SHOWN_FIRST = ("wall", "battery", "gpu_board", "soc", "cpu_package")
@@ -48,21 +46,18 @@ class Recorder:
             raise ValueError(f"sample_period_s must be above 0, not {sample_period_s}")
         self._meters = [(meter, len(meter.channels())) for meter in meters]
         self._channels: list[Channel] = [channel for meter in meters for channel in meter.channels()]
-        self._digits = [_digits(channel) for channel in self._channels]
         self._shown = _shown_channels(self._channels)
         self._period_s = sample_period_s
         self.origin = time.monotonic() if origin is None else origin
         self._temporary = tempfile.TemporaryDirectory(prefix="edgecarbon-") if spool is None else None
-        self._path = os.path.join(self._temporary.name, "samples.jsonl") if self._temporary else os.fspath(spool or "")
-        self._file: TextIO = open(self._path, "w", encoding="ascii")  # noqa: SIM115 - closed by stop()
-        header = {"schema": SCHEMA, "channels": [channel.id for channel in self._channels]}
-        self._file.write(json.dumps(header) + "\n")
+        self._path = os.path.join(self._temporary.name, "samples") if self._temporary else os.fspath(spool or "")
+        self._writer = SampleWriter(self._path, self._channels)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._recent: deque[tuple[float, list[float | None]]] = deque()
-        self._flushed_s = self._last_s = -math.inf
-        # Where the sample of each mark lies in the file, so that a window is read without what came before it.
+        self._last_s = -math.inf
+        # Where the sample of each mark begins in the file, so that a window is read without what came before it.
         self._marks: list[tuple[float, int]] = []
 
     @property
@@ -81,10 +76,10 @@ class Recorder:
             self._thread.join()
             self._thread = None
         with self._lock:
-            if self._file.closed:
+            if self._writer.closed:
                 return
             self._sample()
-            self._file.close()
+            self._writer.close()
             for meter, _ in self._meters:
                 meter.close()
 
@@ -105,13 +100,12 @@ class Recorder:
         After `stop` that is its last sample: a window that was cut short ends there.
         """
         with self._lock:
-            if self._file.closed:
+            if self._writer.closed:
                 return self._last_s
-            self._file.flush()
-            offset = os.stat(self._path).st_size
+            offset = self._writer.end_member()
             t_s = self._sample()
             self._marks.append((t_s, offset))
-            self._file.flush()
+            self._writer.flush()
             return t_s
 
     def watts(self) -> tuple[float, str] | None:
@@ -143,10 +137,10 @@ class Recorder:
         )  # fmt: skip
 
     def write_samples(self, path: str | os.PathLike[str]) -> None:
-        """Leaves the samples at `path` as JSON lines: a header, then [t_s, value, ...] each; null is a failed read."""
+        """Leaves the samples at `path` as gzipped JSON lines: a header, then [t_s, value, ...]; null is a failed read."""
         with self._lock:
-            if not self._file.closed:
-                self._file.flush()
+            if not self._writer.closed:
+                self._writer.end_member()
         if not (os.path.exists(path) and os.path.samefile(path, self._path)):
             shutil.copyfile(self._path, path)
 
@@ -169,40 +163,19 @@ class Recorder:
             values += _read(meter, count)
         t_s = max(round((before_s + self.now()) / 2, _TIME_DIGITS), self._last_s)
         self._last_s = t_s
-        rounded = [
-            None if value is None or not math.isfinite(value) else round(value, digits)
-            for value, digits in zip(values, self._digits, strict=True)
-        ]
-        self._file.write(json.dumps([t_s, *rounded], separators=(",", ":")) + "\n")
-        if t_s - self._flushed_s > _FLUSH_EVERY_S:
-            self._file.flush()
-            self._flushed_s = t_s
-        self._recent.append((t_s, rounded))
+        kept = self._writer.write(t_s, values)
+        self._recent.append((t_s, kept))
         while len(self._recent) > 2 and t_s - self._recent[1][0] >= _WATTS_OVER_S:
             self._recent.popleft()
         return t_s
 
     def _load(self, start_s: float, end_s: float) -> tuple[array[float], list[array[float]]]:
-        """Samples of [start_s, end_s]; NaN is a failed read, arrays because a day of boxed floats is large."""
         with self._lock:
-            if not self._file.closed:
-                self._file.flush()
-        times, columns = array("d"), [array("d") for _ in self._channels]
+            if not self._writer.closed:
+                self._writer.flush()
         position = bisect_right(self._marks, (start_s, 1 << 62)) - 1
-        with open(self._path, "rb") as file:
-            if position >= 0:
-                file.seek(self._marks[position][1])
-            else:
-                file.readline()
-            for line in file:
-                t_s, *values = json.loads(line)
-                if t_s > end_s:
-                    break
-                if t_s >= start_s:
-                    times.append(t_s)
-                    for column, value in zip(columns, values, strict=True):
-                        column.append(math.nan if value is None else value)
-        return times, columns
+        offset = self._marks[position][1] if position >= 0 else 0
+        return read_samples(self._path, len(self._channels), start_s, end_s, offset)
 
 
 def _read(meter: Meter, count: int) -> list[float | None]:
@@ -212,11 +185,6 @@ def _read(meter: Meter, count: int) -> list[float | None]:
     except Exception:
         return [None] * count
     return values if len(values) == count else [None] * count
-
-
-def _digits(channel: Channel) -> int:
-    """Decimals that keep a tenth of the channel's resolution, so that the file holds no digits that mean nothing."""
-    return 6 if channel.resolution <= 0 else max(0, math.ceil(-math.log10(channel.resolution)) + 1)
 
 
 def _shown_channels(channels: Sequence[Channel]) -> list[tuple[int, bool]]:

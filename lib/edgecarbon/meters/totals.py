@@ -1,4 +1,4 @@
-"""From readings to the headline: one total of one boundary, and what is left of it net of idle power.
+"""From readings to totals: one for each boundary, the headline among them, and what is left of it net of idle power.
 
 Pure functions on the JSON form of readings ({"window", "meter", "component", ...Reading}).
 """
@@ -27,7 +27,10 @@ _WHOLE = ("wall", "battery", "soc")
 
 @dataclass(frozen=True)
 class Total:
-    """Energy of one boundary over one window. `status` is partial where a component is missing or was not covered."""
+    """Energy of one boundary over one window. `status` is partial where a component is missing or was not covered.
+
+    `meters` and `channels` are those that were counted.
+    """
 
     joules: float | None
     uncertainty_joules: float | None
@@ -38,6 +41,8 @@ class Total:
     flags: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    meters: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,31 +58,51 @@ class Net:
 
 
 def headline(readings: Iterable[Mapping[str, Any]], window: str, accelerator_kind: str) -> Total:
-    """The total of `window` on the first boundary, in order of preference, on which anything was read.
+    """The total of `window` on the first boundary, in order of preference, on which anything was read: see `totals`."""
+    sets = _sets(readings, window, accelerator_kind)
+    found = _totals(sets, accelerator_kind)
+    if found:
+        return found[0]
+    tried = [boundary for boundary, members in sets.items() if members]
+    flags = {flag for members in sets.values() for reading in members for flag in reading["flags"]}
+    missing = tuple(reading["component"] for members in sets.values() for reading in members)
+    return Total(
+        None, None, tried[0] if tried else None, "absent", "absent", 0.0, tuple(sorted(flags)), missing=missing
+    )
+
+
+def totals(readings: Iterable[Mapping[str, Any]], window: str, accelerator_kind: str) -> list[Total]:
+    """The total of `window` on every boundary on which anything was read, in order of preference: the headline first.
 
     Packages and their memory are one set, called "cpu_package+dram" where memory was read, "cpu_package" where not.
     Each component of a host counts once, however many ranks or channels report it: its first reading with joules, and
     the recorder puts a counter before an integrated power. Of several meters on a boundary the best provenance is
-    taken. A GPU's total is partial where its host's CPU was not read beside it.
+    taken. A GPU's total is partial where its host's CPU was not read beside it. Totals of different boundaries overlap
+    and are never added.
+
+    Raises:
+        ValueError: no such kind of accelerator.
     """
+    return _totals(_sets(readings, window, accelerator_kind), accelerator_kind)
+
+
+_Sets = dict[str, list[Mapping[str, Any]]]
+
+
+def _sets(readings: Iterable[Mapping[str, Any]], window: str, accelerator_kind: str) -> _Sets:
+    """The readings of each boundary of `window`, in order of preference."""
     if accelerator_kind not in _PREFERRED:
         raise ValueError(f"accelerator_kind {accelerator_kind!r}: expected one of {', '.join(_PREFERRED)}")
     mine = [reading for reading in readings if reading["window"] == window]
-    sets = {boundary: _components(mine, boundary) for boundary in _PREFERRED[accelerator_kind]}
+    return {boundary: _components(mine, boundary) for boundary in _PREFERRED[accelerator_kind]}
+
+
+def _totals(sets: _Sets, accelerator_kind: str) -> list[Total]:
     read = [boundary for boundary, found in sets.items() if any(r["joules"] is not None for r in found)]
-    if not read:
-        tried = [boundary for boundary, found in sets.items() if found]
-        flags = {flag for found in sets.values() for reading in found for flag in reading["flags"]}
-        missing = tuple(reading["component"] for found in sets.values() for reading in found)
-        return Total(
-            None, None, tried[0] if tried else None, "absent", "absent", 0.0, tuple(sorted(flags)), missing=missing
-        )
-    boundary = read[0]
-    found = sets[boundary]
     # A GPU's figure without its host's, or a host's without the GPU's that did the work, is a part.
     apart = {"cuda": ("gpu_board", "cpu_package"), "mps": ("soc",), "cpu": ("cpu_package",)}[accelerator_kind]
-    lacking = [] if boundary in _WHOLE else [other for other in apart if other not in read]
-    return _sum(found, boundary, lacking)
+    lacking = [other for other in apart if other not in read]
+    return [_sum(sets[boundary], boundary, [] if boundary in _WHOLE else lacking) for boundary in read]
 
 
 def _sum(found: Sequence[Mapping[str, Any]], boundary: str, lacking: Sequence[str]) -> Total:
@@ -95,6 +120,8 @@ def _sum(found: Sequence[Mapping[str, Any]], boundary: str, lacking: Sequence[st
         flags=tuple(sorted(flags | ({"partial"} if missing else set()))),
         components=tuple(reading["component"] for reading in counted),
         missing=tuple(missing),
+        meters=tuple(dict.fromkeys(reading["meter"] for reading in counted)),
+        channels=tuple(reading["channel"] for reading in counted if reading.get("channel")),
     )
 
 

@@ -15,13 +15,14 @@ from markupsafe import Markup
 from edgecarbon import __version__
 from edgecarbon.charts import CHARTS, Chart, ChartEntry, export, fleet_charts
 from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES
-from edgecarbon.report import fleets, missing, tables, words
+from edgecarbon.report import fleets, missing, story, tables, words
 
 SECTIONS = {
     "verdict": "Verdict",
     "ran": "What ran",
     "energy": "Energy",
     "power": "Over time",
+    "heat": "Heat",
     "carbon": "Carbon",
     "pairs": "Every pair",
     "assumptions": "Assumptions",
@@ -79,6 +80,9 @@ def build(
         devices=missing.beside(ran, gaps),
         gaps=gaps,
         flags=tables.flags_explained(ran),
+        heat=story.heat(connection),
+        side_by_side=story.side_by_side(connection),
+        validation=story.validation(connection),
         pairs=tables.pairs(verdict_rows),
         scenarios=sorted({row["scenario"] for row in verdict_rows}),
         assumptions=tables.assumptions(connection),

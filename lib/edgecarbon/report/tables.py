@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import duckdb
 
 from edgecarbon.charts import figures
-from edgecarbon.charts.style import ATTRIBUTIONS, Row, boundary_words, grouped, rows
+from edgecarbon.charts.style import ATTRIBUTIONS, FLAG_LABELS, Row, boundary_words, flag_words, grouped, rows
 from edgecarbon.report import words
-from edgecarbon.store.schema import FLAGS
 
 _DEVICES = """
 WITH facts AS (
@@ -46,6 +45,7 @@ def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     found = rows(connection, _DEVICES)
     for row in found:
         row["flags"] = row["flags"] or []
+        row["flag_words"] = flag_words(row["flags"])
         row["boundary_words"] = boundary_words(row["boundary"])
         machine = row["accelerator"] if row["accelerator"] not in (None, "cpu") else row["cpu_model"]
         row["machine"] = words.of_a_device(machine, words.MOST_LETTERS_OF_A_NAME)
@@ -91,9 +91,9 @@ def _parts(text: str) -> tuple[str, str]:
 
 
 def flags_explained(found: list[Row]) -> list[tuple[str, str]]:
-    """The flags that occur, each with its meaning."""
+    """The flags that occur, as the table says them, each with what it means for the figure."""
     present = sorted({flag for row in found for flag in row["flags"]})
-    return [(flag, FLAGS.get(flag, "not in this version's vocabulary")) for flag in present]
+    return [(FLAG_LABELS.get(flag, flag), words.FLAG_REASONS.get(flag, "Another version set it.")) for flag in present]
 
 
 def verdicts(connection: duckdb.DuckDBPyConnection) -> list[Row]:

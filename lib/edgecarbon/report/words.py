@@ -38,6 +38,28 @@ PROVENANCE_WORDS = {
     "published": "taken from a paper or a data sheet as it stands",
     "absent": "there is no figure",
 }
+FLAG_REASONS = {
+    "short": "The measured window is shorter than a reportable run, 60 s or 100 updates of the sensor: its ends weigh much.",
+    "partial": "A part of the machine was not read, or less than 95 % of the window: the true energy is higher.",
+    "gap": "The sensor fell silent for more than three of its periods: what lies between is filled in.",
+    "stalled": "The sensor stood still while work went on: what it missed is not in the figure.",
+    "wrapped": "The counter passed its maximum and began again; that is counted in, and the figure is whole.",
+    "wrap_unreadable": "The counter began again, and nothing tells from where: there is no energy.",
+    "wrap_ambiguous": "The counter was unread for so long that it may have begun again more than once: there is no energy.",
+    "reset": "The counter started anew, as when a driver is loaded: there is no energy.",
+    "charging": "The battery was charged while it was to tell the energy that left it: there is no energy.",
+    "counter_power_disagree": "The sensor's counter and its own power differ by more than 10 %: one of them is wrong.",
+    "mig_whole_board": "A slice of the GPU did the work, and the sensor sees the whole board: the figure is too high.",
+    "no_data": "The sensor gave too few readings to say anything.",
+    "idle_drift": "Idle power before and after the runs differs by more than 5 %: energy above idle is unsure by as much.",
+    "thermal_throttling": "Heat held the device back for more than 1 % of the window: speed and energy a token are those of a "
+    "hot device.",
+    "background_load": "Other programs used more than 5 % of all cores: their energy is in the figure, and they slow the run.",
+    "clock_offset_unsure": "How far the clocks of the device and of the meter's host lie apart is not known well: the window "
+    "may be cut from the wrong time.",
+    "log_misaligned": "The times in the meter's log do not fit the run's: the window may be cut from the wrong time.",
+    "log_partial": "The meter's log does not reach over the whole window: what it lacks is not in the figure.",
+}
 ATTRIBUTION_WORDS = {
     "sunk": "Nothing of the device's making is charged: it was bought for its owner, and training only borrows it.",
     "marginal_wear": "Only what the run itself uses up is charged: battery cycles and, where claimed, shortened life.",
@@ -204,6 +226,16 @@ def notes(devices: list[Row], missing: bool = False) -> list[str]:
         ran,
         lambda row: "short" in row["flags"],
         "the measured window was shorter than a reportable run on {}: a look at the machinery, not a result to quote",
+    )
+    said += _some(
+        ran,
+        lambda row: "thermal_throttling" in row["flags"],
+        "heat throttled {}: speed and energy a token are those of a hot device",
+    )
+    said += _some(
+        ran,
+        lambda row: "background_load" in row["flags"],
+        "other programs were at work on {}: their energy is in the figure",
     )
     said += _some(
         ran,

@@ -15,22 +15,11 @@ import duckdb
 from edgecarbon.errors import UserError
 from edgecarbon.store.database import PRESENT, blame, first_line, is_locked, limit_memory, locked, scan
 from edgecarbon.store.parquet import FILES
-from edgecarbon.store.schema import (
-    CHANNELS,
-    FLEET_TABLES,
-    MISSING_RUNS,
-    READINGS,
-    RUN_TABLES,
-    RUNS,
-    SAMPLES,
-    SCALING_TABLES,
-    SCENARIO_TABLES,
-    STEPS,
-    TABLES,
-    WINDOWS,
-    Table,
-    fingerprint,
-)
+from edgecarbon.store.schema import SCENARIO_TABLES, TABLES, fingerprint
+from edgecarbon.store.schema_fleets import FLEET_TABLES, SCALING_TABLES
+from edgecarbon.store.schema_runs import NESTED, READINGS, RUN_TABLES, RUNS, SAMPLES, STEPS
+from edgecarbon.store.schema_validation import VALIDATION_TABLES
+from edgecarbon.store.table import Table
 from edgecarbon.store.views import VIEW_SQL, VIEWS, comments, student_t_rows
 
 # What is read from a directory: its tables, the column that says whose rows they are, and how that follows from its path.
@@ -38,6 +27,7 @@ FOLDERS: dict[str, tuple[tuple[Table, ...], str, Callable[[Path], str]]] = {
     "scenario": (SCENARIO_TABLES, "scenario", lambda place: place.name),
     "fleet": (FLEET_TABLES, "fleet_work", lambda place: f"{place.parent.name}/{place.name}"),
     "scaling": (SCALING_TABLES, "workload", lambda place: place.name),
+    "validation": (VALIDATION_TABLES, "device", lambda place: place.name),
 }
 OWNED = {"run": (RUN_TABLES, "run_id"), **{kind: (tables, column) for kind, (tables, column, _) in FOLDERS.items()}}
 
@@ -107,6 +97,7 @@ def build_database(
     carbon_dirs: Sequence[Path] = (),
     fleet_dirs: Sequence[Path] = (),
     scaling_dirs: Sequence[Path] = (),
+    validation_dirs: Sequence[Path] = (),
 ) -> BuildCounts:
     """Bring the database in line with the Parquet files: exactly these runs and scenarios, reading only what changed.
 
@@ -118,12 +109,16 @@ def build_database(
         carbon_dirs: a directory a scenario, named after it, with carbon, verdicts, assumptions and fleet_carbon.parquet.
         fleet_dirs: a directory WORKLOAD/FLEET a fleet, with fleet_runs, fleet_members and fleet_spans.parquet.
         scaling_dirs: a directory a workload with a scaling study, with fleet_scaling.parquet.
+        validation_dirs: a directory a device whose meters were tested, named after it, with meter_validation.parquet.
 
     Raises:
         UserError: a Parquet file is missing or unreadable, two belong to one run, or the database is open elsewhere.
     """
     sources = [_Source("run", path, tuple(path.with_name(f"{name}.parquet") for name in FILES)) for path in run_parquet]
-    for kind, places in (("scenario", carbon_dirs), ("fleet", fleet_dirs), ("scaling", scaling_dirs)):
+    places_of = {
+        "scenario": carbon_dirs, "fleet": fleet_dirs, "scaling": scaling_dirs, "validation": validation_dirs
+    }  # fmt: skip
+    for kind, places in places_of.items():
         names = [f"{table.name}.parquet" for table in FOLDERS[kind][0]]
         sources += [_Source(kind, path, tuple(path / name for name in names)) for path in places]
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +131,7 @@ def build_database(
             way_out = "Make room on the disk or in memory and start again: the build carries on."
             raise UserError(f"{database}: cannot be built ({first_line(error)}). {way_out}") from None
         _discard(database, f"is damaged ({first_line(error)})")
-    return build_database(database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs)
+    return build_database(database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs, validation_dirs)
 
 
 def _open(database: Path) -> duckdb.DuckDBPyConnection:
@@ -258,11 +253,11 @@ class _Build:
     def _read_runs(self, batch: Sequence[_Change]) -> None:
         places = [change.source.place for change in batch]
         self._forget([change.source.identity for change in batch])
-        # Thousands of small files: each is opened once, its run, windows and channels are then taken from memory.
-        columns = f"{RUNS.select_list}, windows, channels, missing, filename"
+        # Thousands of small files: each is opened once, its run and what is nested in it are then taken from memory.
+        columns = f"{RUNS.select_list}, {', '.join(NESTED)}, filename"
         self._execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT {columns} FROM {scan(places)}", places, columns)
         self.connection.execute(f"INSERT INTO runs SELECT {RUNS.select_list} FROM batch WHERE {PRESENT}")
-        for table, column in ((WINDOWS, "windows"), (CHANNELS, "channels"), (MISSING_RUNS, "missing")):
+        for column, table in NESTED.items():
             rest = ", ".join(f'row."{name}"' for name in table.column_names[1:])
             rows = f"SELECT run_id, unnest({column}) AS row FROM batch"
             self.connection.execute(f"INSERT INTO {table.name} SELECT run_id, {rest} FROM ({rows})")

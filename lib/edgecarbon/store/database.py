@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from edgecarbon.errors import UserError
-from edgecarbon.store.schema import RUNS
+from edgecarbon.store.schema_runs import RUNS
 
 # DuckDB spills to disk beyond this, so that a build leaves room for what else runs; more of it gains nothing here.
 MEMORY_BYTES_AT_MOST = 4 * 2**30

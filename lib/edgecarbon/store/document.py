@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecarbon.store.schema import FLAGS, TABLES, Table
+from edgecarbon.store.schema import FLAGS, TABLES
+from edgecarbon.store.table import Table
 from edgecarbon.store.views import VIEWS
 
 DOCUMENT = Path("docs/data-model.md")

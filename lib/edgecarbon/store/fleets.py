@@ -13,7 +13,8 @@ from edgecarbon.errors import UserError
 from edgecarbon.fleet.model import WIRE_OVERHEAD
 from edgecarbon.records import canonical_sha256
 from edgecarbon.store.headline import headline_columns
-from edgecarbon.store.schema import FLEET_TABLES, Table
+from edgecarbon.store.schema_fleets import FLEET_TABLES
+from edgecarbon.store.table import Table
 
 Row = dict[str, Any]
 EXCHANGES = ("reduce", "tie", "norm")

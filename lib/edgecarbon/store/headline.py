@@ -1,4 +1,4 @@
-"""The headline energy of a run, as columns of `runs`: a total of one boundary, its interval, and the net of idle."""
+"""A run's totals: the headline as columns of `runs`, with its interval and net of idle, and all of them side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from edgecarbon.meters.totals import Total, headline, net
+from edgecarbon.meters.totals import Total, headline, net, totals
 
 # Standard uncertainties to a 95 % interval, for a normal distribution.
 NORMAL_975 = 1.96
@@ -44,9 +44,49 @@ def headline_columns(record: Mapping[str, Any]) -> dict[str, Any]:
         "net_uncertainty_joules": above_idle.uncertainty_joules,
         "idle_watts": above_idle.idle_watts,
         "idle_drift_relative": above_idle.idle_drift_relative,
-        "flags": sorted({*total.flags, *above_idle.flags}),
+        "flags": sorted({*total.flags, *above_idle.flags, *_of_a_log(readings)}),
         "coverage": total.coverage,
     }
+
+
+def headline_channels(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ids of the channels that the headline energy of the training window is the sum of."""
+    return headline(result["readings"], "train", _accelerator_kind(result)).channels
+
+
+def totals_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of `run_totals`, less the run id. Errors as `headline_columns`."""
+    result = record["result"]
+    readings, kind = result["readings"], _accelerator_kind(result)
+    rows = []
+    for window in result["windows"]:
+        found = totals(readings, window["name"], kind)
+        for total in found:
+            of_a_range = record["provenance"] == "modelled" and window["name"] == "train"
+            low, high = _stated_range(readings, total) if of_a_range else _interval(total)
+            rows.append({
+                "window": window["name"], "boundary": total.boundary, "meters": total.meters,
+                "components": total.components, "missing": total.missing, "joules": total.joules,
+                "uncertainty_joules": total.uncertainty_joules, "low_joules": low, "high_joules": high,
+                "mean_watts": (total.joules or 0.0) / (window["end_s"] - window["start_s"]),
+                "provenance": total.provenance, "status": total.status, "coverage": total.coverage,
+                "flags": total.flags, **_difference(total, found[0]),
+            })  # fmt: skip
+    return rows
+
+
+def _of_a_log(readings: list[Mapping[str, Any]]) -> set[str]:
+    """What is wrong with an external meter's log, which is told also where the headline is another meter's."""
+    flags = {flag for reading in readings if reading["window"] == "train" for flag in reading["flags"]}
+    return flags & {"log_misaligned", "log_partial"}
+
+
+def _difference(total: Total, first: Total) -> dict[str, Any]:
+    if total is first:
+        return {"is_headline": True, "difference_joules": None, "difference_relative": None}
+    difference = (total.joules or 0.0) - (first.joules or 0.0)
+    relative = difference / first.joules if first.joules else None
+    return {"is_headline": False, "difference_joules": difference, "difference_relative": relative}
 
 
 def _accelerator_kind(result: Mapping[str, Any]) -> str:

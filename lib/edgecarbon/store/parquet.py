@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgecarbon.beside import SAMPLES as SAMPLES_BESIDE
 from edgecarbon.errors import UserError
+from edgecarbon.meters.samples import SCHEMA, SamplesDamaged, read_lines
 from edgecarbon.records import RECORD_SCHEMA, file_sha256
-from edgecarbon.store.headline import headline_columns
-from edgecarbon.store.schema import READINGS, RUNS, SAMPLES, STEPS, run_schema
+from edgecarbon.store.headline import headline_columns, totals_rows
+from edgecarbon.store.outside import add_log
+from edgecarbon.store.schema import run_schema
+from edgecarbon.store.schema_runs import READINGS, RUNS, SAMPLES, STEPS
+from edgecarbon.store.story import story_columns
 
 FILES = ("run", "readings", "steps", "samples")
 TICKS_AT_ONCE = 20_000
+BYTES_AT_ONCE = 2 * 2**20
+"""Of lines, which a device may have made long."""
+MOST_NAME_LETTERS = 200
 MOST_LETTERS = 2000
 """Of why a run is missing, which may be its device's own words."""
 
@@ -32,7 +40,12 @@ WRITE_OPTIONS: dict[str, Any] = {
 }
 
 
-def write_run_parquet(record: Mapping[str, Any], attempt_dir: Path | None, outputs: Mapping[str, Path]) -> None:
+def write_run_parquet(
+    record: Mapping[str, Any],
+    attempt_dir: Path | None,
+    outputs: Mapping[str, Path],
+    wall_log: Mapping[str, Any] | None = None,
+) -> None:
     """Write a run's four Parquet files; each appears whole or not at all, run.parquet last.
 
     Args:
@@ -40,24 +53,37 @@ def write_run_parquet(record: Mapping[str, Any], attempt_dir: Path | None, outpu
         attempt_dir: directory of the attempt that the record is from; None for a modelled or missing record, which has no
             steps and no samples (their files are then empty).
         outputs: the path of each of run, readings, steps, samples.
+        wall_log: the device's `wall_log` with `files`, the paths of the log's parts that there are; None where it has none.
 
     Raises:
         UserError: the record lacks a field or has one of the wrong type; a file of the attempt is missing or is not the
-            one that was recorded.
+            one that was recorded; a file of the log is malformed.
     """
     name = str(record.get("run_id"))
     run, readings = run_table(record), readings_table(record)
-    _write(outputs["readings"], readings.schema, iter([readings]))
     steps = _attempt_file(record, attempt_dir, "steps.jsonl")
     _write(outputs["steps"], STEPS.arrow_schema(), steps_tables(steps, name) if steps else iter(()))
-    samples = _attempt_file(record, attempt_dir, "samples.jsonl")
-    _write(outputs["samples"], SAMPLES.arrow_schema(), samples_tables(samples, name) if samples else iter(()))
+    samples = _attempt_file(record, attempt_dir, "samples.jsonl.gz")
+    added = list(_beside_tables(record, attempt_dir, name))
+    if wall_log and samples:
+        record, told = add_log(record, itertools.chain(samples_tables(samples, name), added), wall_log)
+        readings = readings_table(record)
+        added += [samples_table(name, pa.array(told[0]), told[1])] if told else []
+    rows = itertools.chain(samples_tables(samples, name) if samples else (), added)
+    _write(outputs["samples"], SAMPLES.arrow_schema(), rows)
+    _write(outputs["readings"], readings.schema, iter([readings]))
+    if steps and samples:
+        run = run_table(record, (outputs["steps"], outputs["samples"]))
     # Last, because a run.parquet stands for a whole set.
     _write(outputs["run"], run.schema, iter([run]))
 
 
-def run_table(record: Mapping[str, Any]) -> pa.Table:
-    """The one row of run.parquet: the columns of `runs`, and the run's windows and channels nested.
+def run_table(record: Mapping[str, Any], written: tuple[Path, Path] | None = None) -> pa.Table:
+    """The one row of run.parquet: the columns of `runs`, and the run's rows of other tables nested.
+
+    Args:
+        record: content of record.json.
+        written: the run's steps.parquet and samples.parquet; without them nothing is said that rests on samples.
 
     Raises:
         UserError: a field is missing or of the wrong type.
@@ -72,7 +98,11 @@ def run_table(record: Mapping[str, Any]) -> pa.Table:
         result = record["result"]
         row["windows"] = result["windows"]
         row["channels"] = [{**channel, "channel": channel["id"]} for channel in result["channels"]]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        row["totals"] = totals_rows(record)
+        if written:
+            story = story_columns(record, *written)
+            row |= {**story, "flags": sorted({*row["flags"], *story["flags"]})}
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise UserError(f"{name}: a field is missing or of the wrong type ({type(error).__name__}: {error}).") from None
     return _table([row], run_schema(), name)
 
@@ -173,22 +203,53 @@ def steps_tables(path: Path, run_id: str) -> Iterator[pa.Table]:
             yield _table([{**row, "run_id": run_id} for row in rows], STEPS.arrow_schema(), str(path))
 
 
-def samples_tables(path: Path, run_id: str) -> Iterator[pa.Table]:
-    """Rows of `samples` from samples.jsonl, which has a tick a line: time, then a value a channel."""
-    with path.open("rb") as file:
-        header = _parse([file.readline()], path, 1)[0]
-        if not isinstance(header, dict) or header.get("schema") != "edgecarbon.samples/1":
-            raise UserError(f"{path}: line 1: expected schema edgecarbon.samples/1.")
-        channels = pa.array(header["channels"], pa.string())
-        for first, lines in _chunks(file, 2):
-            try:
-                ticks = np.array(_parse(lines, path, first), dtype=float)  # null becomes NaN
-                if ticks.shape != (len(lines), len(channels) + 1):
-                    raise ValueError
-            except (ValueError, TypeError):
-                message = f"expected a time and {len(channels)} numbers or nulls a line"
-                raise UserError(f"{path}: line {first} and following: {message}.") from None
-            yield samples_table(run_id, channels, ticks)
+def _beside_tables(record: Mapping[str, Any], attempt_dir: Path | None, run_id: str) -> Iterator[pa.Table]:
+    """Rows of `samples` from the meters on the host, put on the device's time; none where that is not known."""
+    clock = (record.get("beside") or {}).get("clock")
+    if clock and SAMPLES_BESIDE in record["attempt_files"]:
+        path = _attempt_file(record, attempt_dir, SAMPLES_BESIDE)
+        if path:
+            yield from samples_tables(path, run_id, earlier_s=clock["offset_s"])
+
+
+def samples_tables(path: Path, run_id: str, earlier_s: float = 0.0) -> Iterator[pa.Table]:
+    """Rows of `samples` from a file that has a tick a line: time, then a value a channel.
+
+    Args:
+        earlier_s: taken off each time.
+    """
+    lines = _sample_lines(path, run_id)
+    channels = _channels(_parse([next(lines, b"null")], path, 1)[0], path)
+    for first, chunk in _chunks(lines, 2):
+        try:
+            ticks = np.array(_parse(chunk, path, first), dtype=float)  # null becomes NaN
+            if ticks.shape != (len(chunk), len(channels) + 1) or not np.isfinite(ticks[:, 0]).all():
+                raise ValueError
+        except (ValueError, TypeError, OverflowError):
+            message = f"expected a time and {len(channels)} numbers or nulls a line"
+            raise UserError(f"{path}: line {first} and following: {message}.") from None
+        ticks[:, 0] -= earlier_s
+        yield samples_table(run_id, channels, ticks)
+
+
+def _sample_lines(path: Path, run_id: str) -> Iterator[bytes]:
+    try:
+        yield from read_lines(path)
+    except SamplesDamaged as error:
+        way_out = f"Delete the record of {run_id} and start snakemake again: that run is then measured anew."
+        raise UserError(f"{path}: {error}. {way_out}") from None
+
+
+def _channels(header: Any, path: Path) -> pa.Array:
+    """The channels' names, from the first line."""
+    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+        raise UserError(f"{path}: line 1: expected schema {SCHEMA}.")
+    names = header.get("channels")
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and name.isprintable() and len(name) <= MOST_NAME_LETTERS for name in names
+    ):
+        raise UserError(f"{path}: line 1: channels: expected names of at most {MOST_NAME_LETTERS} letters.")
+    return pa.array(names, pa.string())
 
 
 def samples_table(run_id: str, channels: pa.Array, ticks: np.ndarray[Any, Any]) -> pa.Table:
@@ -206,17 +267,23 @@ def samples_table(run_id: str, channels: pa.Array, ticks: np.ndarray[Any, Any]) 
     return pa.Table.from_arrays(columns, schema=SAMPLES.arrow_schema())
 
 
-def _chunks(file: Any, first: int) -> Iterator[tuple[int, list[bytes]]]:
+def _chunks(lines: Iterable[bytes], first: int) -> Iterator[tuple[int, list[bytes]]]:
     """The number of the first line, and the lines, some ten thousand at once: a day of samples fits no small memory."""
-    while lines := [line for line in itertools.islice(file, TICKS_AT_ONCE) if line.strip()]:
-        yield first, lines
-        first += len(lines)
+    chunk, size = list[bytes](), 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line)
+        if len(chunk) >= TICKS_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield first, chunk
+            first, chunk, size = first + len(chunk), [], 0
+    if chunk:
+        yield first, chunk
 
 
 def _parse(lines: list[bytes], path: Path, first: int) -> list[Any]:
     try:
         rows: list[Any] = json.loads(b"[" + b",".join(lines) + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: line {first} and following: not one JSON value a line.") from None
     if len(rows) != len(lines):
         raise UserError(f"{path}: line {first} and following: more than one JSON value in a line.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecarbon.store.schema import Table, define
+from edgecarbon.store.table import Table, define
 
 STUDENT_T_ROWS = 100
 
@@ -54,7 +54,35 @@ channel | VARCHAR | | channel that it is from
 """,
 )
 
-VIEWS = (DEVICE_ENERGY, POWER)
+DEVICE_TOTALS = define(
+    "device_totals",
+    "One row a workload, device and boundary on which anything was read: meters side by side, over the repeats. Repeats "
+    "that differ in provenance, completeness or precision, or in which boundary is the headline, make rows of their own.",
+    "run_totals and runs, of the training window",
+    """
+workload | VARCHAR | | workload
+device | VARCHAR | | device
+role | VARCHAR | | cloud or edge
+record_kind | VARCHAR | | measured or modelled
+provenance | VARCHAR | | of the energy
+boundary | VARCHAR | | what the energy covers
+energy_status | VARCHAR | | complete or partial
+precision | VARCHAR | | fp32 or bf16
+is_headline | BOOLEAN | | whether this is the energy that is reported
+repeats | BIGINT | | runs in the row
+energy_joules | DOUBLE | J | gross energy a run, mean
+energy_low_joules | DOUBLE | J | lower end of its 95 % interval
+energy_high_joules | DOUBLE | J | upper end of its 95 % interval
+mean_watts | DOUBLE | W | mean
+difference_joules | DOUBLE | J | energy less the headline's of the same run, mean; NULL for the headline itself
+difference_relative | DOUBLE | 1 | that difference over the headline's energy, mean
+meters | VARCHAR[] | | meters of any of the runs
+missing | VARCHAR[] | | what was not read beside it in any of the runs
+flags | VARCHAR[] | | flags of any of the runs
+""",
+)
+
+VIEWS = (DEVICE_ENERGY, DEVICE_TOTALS, POWER)
 
 # Per run: the figure, its standard uncertainty and its own interval, each over the denominator of the column.
 _PER_UNIT = {"energy": "1", "step": "nullif(steps, 0)", "million_tokens": "nullif(tokens, 0) / 1e6"}
@@ -85,6 +113,10 @@ def _interval(unit: str, mean: str, low: str, high: str) -> str:
     )
 
 
+def _any_of(column: str) -> str:
+    return f"list_sort(list_distinct(flatten(list(coalesce({column}, []))))) AS {column}"
+
+
 _KEYS = "workload, device, role, record_kind, provenance, boundary, energy_status, precision"
 
 DEVICE_ENERGY_SQL = f"""
@@ -94,7 +126,7 @@ WITH grouped AS (
     {_statistics("step")},
     {_statistics("million_tokens")},
     avg(tokens_per_second) AS tokens_per_second, avg(mfu) AS mfu,
-    list_sort(list_distinct(flatten(list(coalesce(flags, []))))) AS flags
+    {_any_of("flags")}
   FROM runs GROUP BY ALL
 )
 SELECT {_KEYS}, repeats,
@@ -102,6 +134,25 @@ SELECT {_KEYS}, repeats,
   {_interval("step", "joules_per_step", "joules_per_step_low", "joules_per_step_high")},
   {_interval("million_tokens", *(f"joules_per_million_tokens{end}" for end in ("", "_low", "_high")))},
   tokens_per_second, mfu, flags
+FROM grouped LEFT JOIN student_t ON degrees_of_freedom = least(repeats - 1, {STUDENT_T_ROWS})
+"""
+
+DEVICE_TOTALS_SQL = f"""
+WITH each AS (
+  SELECT r.workload, r.device, r.role, r.record_kind, t.provenance, t.boundary, t.status AS energy_status, r.precision,
+    t.is_headline, t.joules AS energy_joules, t.uncertainty_joules AS energy_uncertainty_joules,
+    t.low_joules AS energy_low_joules, t.high_joules AS energy_high_joules, t.mean_watts, t.difference_joules,
+    t.difference_relative, t.meters, t.missing, t.flags
+  FROM run_totals t JOIN runs r USING (run_id) WHERE t."window" = 'train'
+), grouped AS (
+  SELECT {_KEYS}, is_headline, count(*) AS repeats, {_statistics("energy")},
+    avg(mean_watts) AS mean_watts, avg(difference_joules) AS difference_joules,
+    avg(difference_relative) AS difference_relative, {_any_of("meters")}, {_any_of("missing")}, {_any_of("flags")}
+  FROM each GROUP BY ALL
+)
+SELECT {_KEYS}, is_headline, repeats,
+  {_interval("energy", "energy_joules", "energy_low_joules", "energy_high_joules")},
+  mean_watts, difference_joules, difference_relative, meters, missing, flags
 FROM grouped LEFT JOIN student_t ON degrees_of_freedom = least(repeats - 1, {STUDENT_T_ROWS})
 """
 
@@ -145,7 +196,7 @@ SELECT run_id, t_s, component, boundary, provenance, value AS watts, NULL AS int
 FROM ticks WHERE quantity = 'power'
 """
 
-VIEW_SQL = {DEVICE_ENERGY.name: DEVICE_ENERGY_SQL, POWER.name: POWER_SQL}
+VIEW_SQL = {DEVICE_ENERGY.name: DEVICE_ENERGY_SQL, DEVICE_TOTALS.name: DEVICE_TOTALS_SQL, POWER.name: POWER_SQL}
 
 
 def student_t_rows() -> list[tuple[int, float]]:

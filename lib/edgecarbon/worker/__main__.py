@@ -1,7 +1,9 @@
-"""The worker's command line: `run` does one spec, `probe` says what is here.
+"""The worker's command line: `run` does one spec, `probe` says what is here, `record` and `replay` make and read traces.
 
     python payload.pyz run --spec spec.json --out DIR [--guard]
     python payload.pyz probe
+    python payload.pyz record --seconds 60 --out trace.jsonl
+    python payload.pyz replay trace.jsonl
 
 Exit codes: 0 done, 1 the run failed (result.json says why), 2 the arguments or the spec are wrong.
 Nothing heavy is imported before the guard stands.
@@ -24,22 +26,23 @@ from typing import Any  # noqa: E402
 
 from edgecarbon import __version__  # noqa: E402
 
+from . import trace  # noqa: E402
 from .errors import Interrupted, Kind, WorkerError  # noqa: E402
 from .exclusive import take_machine  # noqa: E402
 from .guard import Guard  # noqa: E402
 from .progress import Progress  # noqa: E402
 from .result import Outcome  # noqa: E402
-from .spec import load, parse  # noqa: E402
+from .spec import ValidationSpec, load, parse  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="payload.pyz", description="Trains on this device and measures its energy.")
     parser.add_argument("--version", action="version", version=f"edgecarbon {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|probe")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|probe|record|replay")
     run = commands.add_parser("run", help="do one spec")
     run.add_argument("--spec", type=Path, required=True, help="the work order, JSON")
-    run.add_argument("--out", type=Path, required=True, help="folder for result.json, steps.jsonl and samples.jsonl")
+    run.add_argument("--out", type=Path, required=True, help="folder for result.json, steps.jsonl and samples.jsonl.gz")
     run.add_argument(
         "--guard", action="store_true", help="end, with the whole process group, when stdin reaches its end"
     )
@@ -51,9 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     probe = commands.add_parser("probe", help="print what is found on this device, JSON")
     probe.add_argument("--clock", action="store_true", help="then answer each line on stdin with the time")
+    trace.add_commands(commands)
     options = parser.parse_args(arguments)
     if options.command == "probe":
         return _probe(clock=options.clock)
+    if options.command in ("record", "replay"):
+        return trace.main(options)
     if options.silence is not None and not options.guard:
         parser.error("--silence needs --guard")
     try:
@@ -75,7 +81,7 @@ def _probe(*, clock: bool) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    outcome, progress = Outcome(options.out, _ORIGIN), Progress()
+    outcome, progress = Outcome(options.out, _ORIGIN), Progress(origin=_ORIGIN)
     guard = Guard(
         lambda kind, message: _fail(outcome, progress, kind, message),
         watch_stdin=options.guard,
@@ -126,6 +132,11 @@ def _work(options: argparse.Namespace, outcome: Outcome, progress: Progress, gua
     except ImportError as error:
         message = f"{error}: this needs torch and transformers: {sys.executable} -m pip install torch transformers"
         raise WorkerError("bad_spec", message) from error
+    if isinstance(spec, ValidationSpec):
+        from .validation import validate
+
+        validate(spec, outcome, progress)
+        return
     if spec.fleet is not None:
         from .pipeline.run import train_together
 

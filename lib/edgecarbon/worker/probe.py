@@ -12,7 +12,7 @@ from edgecarbon.meters import Options
 from edgecarbon.meters import probe as probe_meters
 
 # What the estimate reads is shown here; what it assumes is the device entry's to say.
-_ESTIMATE = {"idle_watts": 5.0, "busy_watts": None, "relative_uncertainty": 0.5, "source": "the defaults"}
+ESTIMATE = {"idle_watts": 5.0, "busy_watts": None, "relative_uncertainty": 0.5, "source": "the defaults"}
 
 SCHEMA = "edgecarbon.probe/1"
 
@@ -33,7 +33,7 @@ def probe() -> dict[str, Any]:
         "disk_free_bytes": shutil.disk_usage(".").free,
     }
     facts |= _torch_facts() if facts["torch"] else {"cpu_model": None, "memory_bytes": None, "accelerators": []}
-    facts["meters"] = probe_meters(Options(estimate=_ESTIMATE))
+    facts["meters"] = probe_meters(Options(estimate=ESTIMATE))
     return {**facts, "problems": problems}
 
 

@@ -22,7 +22,7 @@ from .memory import keep_freed_memory, limit_to_free_memory
 from .model import LoadedModel, load
 from .progress import Progress
 from .result import Outcome
-from .spec import Spec
+from .spec import DeviceSpec, MeasurementSpec, Spec
 from .steps import StepLog
 from .tokens import batches, open_blocks
 from .training import Engine
@@ -31,11 +31,11 @@ from .training import Engine
 def train(spec: Spec, outcome: Outcome, progress: Progress) -> None:
     """Do all of `spec`; what is found goes into `outcome`. Raises WorkerError for a known failure."""
     outcome.versions = versions()
-    accelerator = prepare_device(spec)
+    accelerator = select_accelerator(spec.device, spec.training.threads)
     outcome.device_facts = device_facts(accelerator)
     outcome.minimum_window_s = spec.measurement.minimum_window_s
     precision = choose_precision(spec.training.precision, accelerator)
-    recorder = open_recorder(spec, accelerator, outcome)
+    recorder = open_recorder(spec.measurement, accelerator, outcome)
 
     progress.emit("phase", phase="prepare", seconds=None)
     loaded = load(spec.model, accelerator.device, spec.training.sequence_length, spec.training.seed)
@@ -60,20 +60,20 @@ def train(spec: Spec, outcome: Outcome, progress: Progress) -> None:
     outcome.training |= _facts_of_training(spec, loaded, engine, precision, peak, outcome.training)
 
 
-def prepare_device(spec: Spec) -> Accelerator:
-    if spec.training.threads is not None:
-        torch.set_num_threads(spec.training.threads)
+def select_accelerator(device: DeviceSpec, threads: int | None) -> Accelerator:
+    """What to work on, with this process made ready for it."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    accelerator = select(spec.device.accelerator)
+    accelerator = select(device.accelerator)
     if accelerator.kind == "cpu":
         keep_freed_memory()
         limit_to_free_memory()
     return accelerator
 
 
-def open_recorder(spec: Spec, accelerator: Accelerator, outcome: Outcome) -> Recorder:
-    measurement = spec.measurement
+def open_recorder(measurement: MeasurementSpec, accelerator: Accelerator, outcome: Outcome) -> Recorder:
     assert outcome.device_facts is not None
     # Which meters there were none of, and why: beside a figure, an absence is a finding too.
     absent: dict[str, str] = outcome.device_facts.setdefault("meters_absent", {})
@@ -84,7 +84,7 @@ def open_recorder(spec: Spec, accelerator: Accelerator, outcome: Outcome) -> Rec
     except ValueError as error:
         raise WorkerError("bad_spec", f"spec: measurement.meters: {error}") from error
     outcome.recorder = Recorder(
-        meters, measurement.sample_period_s, origin=outcome.origin, spool=outcome.out / "samples.jsonl"
+        meters, measurement.sample_period_s, origin=outcome.origin, spool=outcome.out / "samples.jsonl.gz"
     )
     return outcome.recorder
 

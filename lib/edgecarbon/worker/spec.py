@@ -13,6 +13,7 @@ from typing import Any
 from .errors import WorkerError
 
 SCHEMA = "edgecarbon.spec/1"
+VALIDATION_SCHEMA = "edgecarbon.validation/1"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,21 @@ class Spec:
     """A fleet's run, as `pipeline.plan.parse_plan` reads it; None trains alone."""
 
 
+@dataclass(frozen=True)
+class ValidationSpec:
+    """Meters put to the test: idle, then each of `loads`, shares of the time above 0 and at most 1, then idle again."""
+
+    nonce: str
+    run_id: str
+    payload_sha256: str | None
+    deadline_s: float
+    device: DeviceSpec
+    measurement: MeasurementSpec
+    window_s: float
+    settle_s: float
+    loads: list[float]
+
+
 class Fields:
     """Takes the fields of one JSON object one by one, so that every message names the field and what was expected."""
 
@@ -181,16 +197,15 @@ def load(path: Path) -> Any:
         raise WorkerError("bad_spec", f"{path}: is not JSON: {error}") from error
 
 
-def parse(data: Any, folder: Path) -> Spec:
+def parse(data: Any, folder: Path) -> Spec | ValidationSpec:
     """Check the whole spec; `folder` is what a relative data path is relative to. Raises WorkerError(bad_spec)."""
     top = Fields(data, "")
+    if top.data.get("schema") == VALIDATION_SCHEMA:
+        return _validation(top)
     if top.take("schema") != SCHEMA:
         raise top.fail("schema", json.dumps(SCHEMA))
     spec = Spec(
-        nonce=top.text("nonce", r"[0-9a-f]{32}", "32 hexadecimal digits"),
-        run_id=top.text("run_id"),
-        payload_sha256=None if top.absent("payload_sha256") else _sha256(top, "payload_sha256"),
-        deadline_s=top.number("deadline_s", above=True),
+        **_identity(top),
         model=_model(top.part("model")),
         training=_training(top.part("training")),
         data=_data(top.part("data"), folder),
@@ -202,6 +217,33 @@ def parse(data: Any, folder: Path) -> Spec:
     if spec.data.sequence_length != spec.training.sequence_length:
         raise top.part("data").fail("sequence_length", f"training.sequence_length, {spec.training.sequence_length}")
     return spec
+
+
+def _validation(top: Fields) -> ValidationSpec:
+    top.take("schema")
+    loads = top.take("loads")
+    if not isinstance(loads, list) or not loads or not all(isinstance(x, float | int) and 0 < x <= 1 for x in loads):
+        raise top.fail("loads", "a list of numbers above 0, at most 1")
+    spec = ValidationSpec(
+        **_identity(top),
+        device=_device(top.part("device")),
+        measurement=_measurement(top.part("measurement")),
+        window_s=top.number("window_s", above=True),
+        settle_s=top.number("settle_s"),
+        loads=[float(load) for load in loads],
+    )
+    top.done()
+    return spec
+
+
+def _identity(top: Fields) -> dict[str, Any]:
+    """What names a job, and when it ends."""
+    return {
+        "nonce": top.text("nonce", r"[0-9a-f]{32}", "32 hexadecimal digits"),
+        "run_id": top.text("run_id"),
+        "payload_sha256": None if top.absent("payload_sha256") else _sha256(top, "payload_sha256"),
+        "deadline_s": top.number("deadline_s", above=True),
+    }
 
 
 def _sha256(fields: Fields, name: str) -> str:

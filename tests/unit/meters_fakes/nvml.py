@@ -15,7 +15,14 @@ class Nvml:
     """Answers as libnvidia-ml does, for boards described by dicts. `refused` names the calls that a board lacks."""
 
     def __init__(self, *boards: dict[str, Any]) -> None:
-        usual = {"name": "A100", "mig": 0, "mj": 1000, "w": {186: 250.0, 185: 240.0}, "refused": ()}
+        usual = {
+            "name": "A100",
+            "mig": 0,
+            "mj": 1000,
+            "capability": (8, 0),
+            "w": {186: 250.0, 185: 240.0},
+            "refused": (),
+        }
         self.boards: list[dict[str, Any]] = [
             {**usual, "uuid": f"GPU-{n}aaa", **board} for n, board in enumerate(boards)
         ]
@@ -55,6 +62,7 @@ class Nvml:
             "nvmlDeviceGetName": lambda b: b["name"],
             "nvmlDeviceGetMigMode": lambda b: [b["mig"], b["mig"]],
             "nvmlDeviceGetTotalEnergyConsumption": lambda b: b["mj"],
+            "nvmlDeviceGetCudaComputeCapability": lambda b: b["capability"],
             "nvmlDeviceGetPowerUsage": lambda b: 245_000,
             "nvmlDeviceGetPowerManagementLimitConstraints": lambda b: [100_000, 400_000],
             "nvmlDeviceGetTemperature": lambda b, sensor: 61,

@@ -17,7 +17,7 @@ from ..errors import WorkerError
 from ..facts import device_facts, versions
 from ..progress import Progress
 from ..result import Outcome
-from ..run import Windows, open_recorder, prepare_device
+from ..run import Windows, open_recorder, select_accelerator
 from ..spec import Fields, Spec
 from ..steps import StepLog
 from ..tokens import batches, open_blocks
@@ -36,7 +36,7 @@ def train_together(spec: Spec, outcome: Outcome, progress: Progress, folder: Pat
     """Do this member's part of `spec`; what is found goes into `outcome`. Raises WorkerError for a known failure."""
     plan = parse_plan(Fields(spec.fleet, "fleet"))
     outcome.versions = versions()
-    accelerator = prepare_device(spec)
+    accelerator = select_accelerator(spec.device, spec.training.threads)
     outcome.device_facts = device_facts(accelerator)
     outcome.minimum_window_s = spec.measurement.minimum_window_s
     mesh = _mesh(plan, folder)
@@ -47,7 +47,7 @@ def train_together(spec: Spec, outcome: Outcome, progress: Progress, folder: Pat
         return
     sequences_each(plan, spec.training.batch_size)
     precision = choose_precision(spec.training.precision, accelerator)
-    recorder = open_recorder(spec, accelerator, outcome)
+    recorder = open_recorder(spec.measurement, accelerator, outcome)
     progress.emit("phase", phase="prepare", seconds=None)
     stage = build_stage(spec.model, plan.own_layers, accelerator.device, spec.training.seed)
     blocks = open_blocks(spec.data, stage.vocabulary_size)

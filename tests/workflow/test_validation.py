@@ -1,0 +1,76 @@
+"""`validate_meters` on this machine, beside a wall meter that is a real HTTP server with a known power."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+
+WATTS = 40.0
+
+
+class Shelly(BaseHTTPRequestHandler):
+    """Answers as a plug of the second generation does: 40 W, and the energy since it was switched on."""
+
+    began_s = time.monotonic()
+
+    def do_GET(self):
+        watt_hours = 1234.5 + WATTS * (time.monotonic() - self.began_s) / 3600
+        answer = {
+            "id": 0, "source": "init", "output": True, "apower": WATTS, "voltage": 230.1, "current": 0.174,
+            "aenergy": {"total": round(watt_hours, 3), "by_minute": [0.0, 0.0, 0.0], "minute_ts": int(time.time())},
+            "temperature": {"tC": 41.2, "tF": 106.2},
+        }  # fmt: skip
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def plug():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shelly)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_meters_are_held_against_a_wall_meter(fresh, plug):
+    def add_plug(data):
+        data["devices"]["local"]["wall_meter"] = {"shelly": plug, "accuracy_percent": 1.0}
+
+    fresh.write_config(add_plug, "config/devices.yaml")
+    fresh.write_config(lambda data: data.update(validation={"window_s": 3.0, "settle_s": 0.2}))
+    finished = fresh.run("validate_meters")
+    assert finished.returncode == 0, finished.output
+    assert "local: beside shelly/device/energy" in finished.output
+
+    record = json.loads((fresh.path / "results/validation/local/record.json").read_text())
+    assert [window["name"] for window in record["result"]["windows"]] == [
+        "idle_before",
+        "load_50",
+        "load_100",
+        "idle_after",
+    ]
+    told = {(one["window"], one["channel"]): one for one in record["result"]["readings"]}
+    for name in ("load_50", "load_100"):
+        wall = told[name, "shelly/device/energy"]
+        assert abs(wall["joules"] - 3 * WATTS) < 3 * wall["uncertainty_joules"]
+    estimate = {name: told[name, "estimate/cpu/energy"]["joules"] for name in ("load_50", "load_100")}
+    assert estimate["load_50"] < estimate["load_100"]
+    # Two processes of one machine, whose clocks are one.
+    assert abs(record["beside"]["clock"]["uncertainty_s"]) < 0.02
+
+    assert "rule validate_device" not in fresh.run("validate_meters").output  # kept with the device
+    fresh.run_well()
+    assert yaml.safe_load((fresh.path / "config/devices.yaml").read_text())["devices"]["local"]["wall_meter"]
+    page = (fresh.path / "results/report.html").read_text()
+    assert "Meters held against each other" in page
+    attempt = next(path for path in fresh.attempts())
+    assert (attempt / "host_samples.jsonl.gz").exists()
