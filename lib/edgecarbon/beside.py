@@ -19,6 +19,7 @@ from edgecarbon.dispatch import ASKED_S
 from edgecarbon.dispatch.base import EventHandler
 from edgecarbon.errors import DeviceTrouble
 from edgecarbon.meters import Channel, MeterUnavailable, Recorder, integrate, open_meters
+from edgecarbon.meters.derive import with_power
 from edgecarbon.meters.samples import read_samples
 from edgecarbon.records import write_atomically
 
@@ -157,7 +158,8 @@ def with_readings(
     if not channels:
         return result, told
     shift_s, unsure_s = (clock["offset_s"], clock["uncertainty_s"]) if clock else (0.0, 0.0)
-    times, columns = read_samples(attempt / SAMPLES, len(channels))
+    times, told_columns = read_samples(attempt / SAMPLES, len(channels))
+    channels, columns = with_power(channels, times, told_columns)
     readings = [
         _unsure(reading, window["end_s"] - window["start_s"], unsure_s, known=clock is not None)
         for window in result["windows"]
@@ -168,7 +170,7 @@ def with_readings(
         )
     ]  # fmt: skip
     joined = {
-        "readings": [*result["readings"], *readings], "channels": [*result["channels"], *facts["channels"]]
+        "readings": [*result["readings"], *readings], "channels": [*result["channels"], *(one.to_json() for one in channels)]
     }  # fmt: skip
     return {**result, **joined}, told
 

@@ -237,9 +237,7 @@ def test_the_loop_gives_perfetto_its_order_and_passes_on_the_trace(tmp_path: Pat
 def test_a_host_that_goes_away_does_not_break_perfetto_s_pipe(tmp_path: Path) -> None:
     """Writing on would be the end of the service that writes: the rest of the session is taken, and then the loop ends."""
     perfetto = tmp_path / "perfetto"
-    perfetto.write_text(
-        f'#!/bin/sh\necho $$ >"{tmp_path}/begun"\nfor i in 1 2 3 4 5 6; do sleep 0.1; echo x; done\n>"{tmp_path}/whole"\n'
-    )
+    perfetto.write_text(f'#!/bin/sh\nfor i in 1 2 3 4 5 6; do sleep 0.1; echo x; done\n>"{tmp_path}/whole"\n')
     perfetto.chmod(0o755)
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     loop = subprocess.Popen(["sh", "-c", odpm._SCRIPT], stdout=subprocess.PIPE, env=environ)

@@ -68,6 +68,15 @@ def test_a_component_with_counter_and_power_counts_once_and_the_counter_wins() -
     assert headline([lost, power, ESTIMATE], "train", "cuda").joules == 1080
 
 
+def test_a_counter_that_stood_still_yields_to_power_that_was_read_throughout() -> None:
+    stood = reading("nvml", "gpu0", "gpu_board", 5000.0, flags=["partial", "stalled"], coverage=0.8)
+    power = reading("nvml", "gpu0", "gpu_board", 6000.0)
+    assert headline([stood, power, ESTIMATE], "train", "cuda").joules == 6000
+    # One that was only late has lost nothing, and power that is no better does not take its place.
+    assert headline([{**stood, "flags": ["stalled"]}, power, ESTIMATE], "train", "cuda").joules == 5000
+    assert headline([stood, {**power, "joules": None}, ESTIMATE], "train", "cuda").joules == 5000
+
+
 def test_four_ranks_on_one_node_count_its_cpu_once() -> None:
     gpus = [reading("nvml", f"gpu{rank}", "gpu_board", 1000.0) for rank in range(4)]
     ranks = [{**one, "host": "node1"} for rank in range(4) for one in (*PACKAGES, gpus[rank])]

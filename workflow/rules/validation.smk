@@ -9,9 +9,13 @@ VALIDATION_TABLES = [
 rule validate_meters:
     input:
         VALIDATIONS,
+    log:
+        "results/logs/validation.log",
     localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
     shell:
-        "python workflow/scripts/show_validation.py --records {input}"
+        "python workflow/scripts/show_validation.py --records {input} 2> {log}"
 
 
 rule validate_device:

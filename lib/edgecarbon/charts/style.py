@@ -67,6 +67,7 @@ FLAG_LABELS = {
     "thermal_throttling": THROTTLED,
     "background_load": "other programs at work",
     "clock_offset_unsure": "clocks unsure",
+    "current_scale_inferred": "current's unit inferred",
     "log_misaligned": "log out of step",
     "log_partial": "log too short",
 }

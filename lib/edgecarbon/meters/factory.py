@@ -6,7 +6,21 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from edgecarbon.meters import apple, battery, hwmon, ioreg, jetson, load, nvml, rapl, raspberrypi, thermal
+from edgecarbon.meters import (
+    android,
+    apple,
+    battery,
+    hwmon,
+    ioreg,
+    jetson,
+    load,
+    nvml,
+    odpm,
+    rapl,
+    raspberrypi,
+    shelly,
+    thermal,
+)
 from edgecarbon.meters import estimate as estimate_meter
 from edgecarbon.meters.base import Meter, MeterUnavailable, Options, RunsOn
 
@@ -29,6 +43,9 @@ METERS: dict[str, Kind] = {
     "raspberrypi": raspberrypi,
     "apple": apple,
     "ioreg": ioreg,
+    "android": android,
+    "odpm": odpm,
+    "shelly": shelly,
     "thermal": thermal,
     "load": load,
     "estimate": estimate_meter,

@@ -14,6 +14,7 @@ from typing import Any
 from edgecarbon.meters import integrate
 from edgecarbon.meters.access import SCHEMA, Access, Recording, Replayed
 from edgecarbon.meters.base import Channel, RunsOn
+from edgecarbon.meters.derive import with_power
 from edgecarbon.meters.factory import open_meters
 
 
@@ -39,8 +40,9 @@ class Replay:
         """Energy from the first sample to the last, as JSON; none where there are fewer than two samples."""
         if len(self.times) < 2:
             return []
+        channels, columns = with_power(self.channels, self.times, self.columns)
         return integrate.readings(
-            self.channels, self.times, self.columns, "trace", self.times[0], self.times[-1],
+            channels, self.times, columns, "trace", self.times[0], self.times[-1],
             sample_period_s=self.sample_period_s,
         )  # fmt: skip
 

@@ -133,7 +133,7 @@ def _components(readings: Iterable[Mapping[str, Any]], boundary: str) -> list[Ma
         if reading["boundary"] not in members:
             continue
         key = (reading["meter"], reading.get("host"), reading["component"])
-        if key not in chosen or (chosen[key]["joules"] is None and reading["joules"] is not None):
+        if key not in chosen or _wants(reading) < _wants(chosen[key]):
             chosen[key] = reading
     by_meter: dict[str, list[Mapping[str, Any]]] = {}
     for (meter, *_), reading in chosen.items():
@@ -149,6 +149,13 @@ def _components(readings: Iterable[Mapping[str, Any]], boundary: str) -> list[Ma
     if all(reading["joules"] is None for reading in dram):
         found = [reading for reading in found if reading["boundary"] != "dram"]
     return found
+
+
+def _wants(reading: Mapping[str, Any]) -> int:
+    """How little a reading is wanted: one without joules least, then a counter that stood still and lost some."""
+    if reading["joules"] is None:
+        return 2
+    return int({"stalled", "partial"} <= {*reading["flags"]})
 
 
 def net_joules(

@@ -29,6 +29,7 @@ FLAGS = {
     "thermal_throttling": "heat held the device back for more than 1 % of the training window (table run_heat)",
     "background_load": "other processes used more than 5 % of all cores in the training or an idle window",
     "clock_offset_unsure": "how far the clocks of device and host lie apart is not known well enough to place the window",
+    "current_scale_inferred": "the current's unit and sign follow from the slope of the battery's charge",
     "log_misaligned": "the times of an external meter's log do not fit the run's",
     "log_partial": "an external meter's log does not reach over the whole window",
 }
@@ -66,7 +67,16 @@ quantile_975 | DOUBLE | 1 | two-sided 95 % factor
 )
 
 SCENARIO_TABLES = (CARBON, VERDICTS, ASSUMPTIONS, FLEET_CARBON)
-TABLES = (*RUN_TABLES, *SCENARIO_TABLES, *FLEET_TABLES, *SCALING_TABLES, *VALIDATION_TABLES, INGESTED, SCHEMA_VERSION, STUDENT_T)
+TABLES = (
+    *RUN_TABLES,
+    *SCENARIO_TABLES,
+    *FLEET_TABLES,
+    *SCALING_TABLES,
+    *VALIDATION_TABLES,
+    INGESTED,
+    SCHEMA_VERSION,
+    STUDENT_T,
+)
 
 
 def run_schema() -> pa.Schema:
