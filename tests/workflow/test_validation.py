@@ -46,10 +46,11 @@ def test_meters_are_held_against_a_wall_meter(fresh, plug):
         data["devices"]["local"]["wall_meter"] = {"shelly": plug, "accuracy_percent": 1.0}
 
     fresh.write_config(add_plug, "config/devices.yaml")
-    fresh.write_config(lambda data: data.update(validation={"window_s": 3.0, "settle_s": 0.2}))
+    short = {"repeats": 1, "reference_devices": [], "validation": {"window_s": 3.0, "settle_s": 0.2}}
+    fresh.write_config(lambda data: data.update(short))
     finished = fresh.run("validate_meters")
     assert finished.returncode == 0, finished.output
-    assert "local: beside shelly/device/energy" in finished.output
+    assert "local: beside shelly/wall/energy" in finished.output
 
     record = json.loads((fresh.path / "results/validation/local/record.json").read_text())
     assert [window["name"] for window in record["result"]["windows"]] == [
@@ -60,7 +61,7 @@ def test_meters_are_held_against_a_wall_meter(fresh, plug):
     ]
     told = {(one["window"], one["channel"]): one for one in record["result"]["readings"]}
     for name in ("load_50", "load_100"):
-        wall = told[name, "shelly/device/energy"]
+        wall = told[name, "shelly/wall/energy"]
         assert abs(wall["joules"] - 3 * WATTS) < 3 * wall["uncertainty_joules"]
     estimate = {name: told[name, "estimate/cpu/energy"]["joules"] for name in ("load_50", "load_100")}
     assert estimate["load_50"] < estimate["load_100"]
