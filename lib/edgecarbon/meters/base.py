@@ -109,6 +109,34 @@ class Meter(Protocol):
     def close(self) -> None: ...
 
 
+class SlowMeter:
+    """A meter whose source is slow to ask: it is asked at most once in `period_s`, and between its last answer holds."""
+
+    period_s = 1.0
+
+    def __init__(self, access: Access, channels: Sequence[Channel]) -> None:
+        self._access, self._channels = access, list(channels)
+        self._asked_s = float("-inf")
+        self._values: list[float | None] = []
+
+    def channels(self) -> list[Channel]:
+        return list(self._channels)
+
+    def read(self) -> list[float | None]:
+        now_s = self._access.monotonic()
+        if now_s - self._asked_s >= self.period_s:
+            self._asked_s = now_s
+            self._values = self.ask()
+        return list(self._values)
+
+    def close(self) -> None:
+        self._access.close()
+
+    def ask(self) -> list[float | None]:
+        """The values now."""
+        raise NotImplementedError
+
+
 class MeterUnavailable(ValueError):
     """A meter cannot run here; the text says why and, where there is one, the way out."""
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from edgecarbon.meters.access import Access
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn, SlowMeter
 from edgecarbon.meters.drain import Drain
 
 RUNS_ON: RunsOn = "device"
@@ -102,37 +102,24 @@ class _Battery:
         return -abs(watts) if status == "Charging" else abs(watts)
 
 
-class BatteryMeter:
+class BatteryMeter(SlowMeter):
     """A component for each battery; of several, the component `batteries` is their sum, and it alone is counted."""
 
     name = "battery"
+    period_s = UPDATE_PERIOD_S
 
     def __init__(self, access: Access, batteries: Sequence[_Battery]) -> None:
-        self._access, self._batteries = access, batteries
+        self._batteries = batteries
         self._told: list[tuple[int | None, Quantity]] = []
         if len(batteries) > 1:
             shared = [q for q in _COUNTED if all(q in battery.quantities for battery in batteries)]
             self._told += [(None, quantity) for quantity in shared]
         self._told += [(i, quantity) for i, battery in enumerate(batteries) for quantity in battery.quantities]
-        self._channels = [self._channel(index, quantity) for index, quantity in self._told]
-        self._read_s = float("-inf")
-        self._values: list[float | None] = []
+        super().__init__(access, [self._channel(index, quantity) for index, quantity in self._told])
 
-    def channels(self) -> list[Channel]:
-        return list(self._channels)
-
-    def read(self) -> list[float | None]:
-        now_s = self._access.monotonic()
-        if now_s - self._read_s >= UPDATE_PERIOD_S:
-            self._read_s = now_s
-            told = [battery.read() for battery in self._batteries]
-            self._values = [
-                together(told, quantity) if index is None else told[index][quantity] for index, quantity in self._told
-            ]
-        return list(self._values)
-
-    def close(self) -> None:
-        self._access.close()
+    def ask(self) -> list[float | None]:
+        told = [battery.read() for battery in self._batteries]
+        return [together(told, quantity) if index is None else told[index][quantity] for index, quantity in self._told]
 
     def _channel(self, index: int | None, quantity: Quantity) -> Channel:
         members = self._batteries if index is None else [self._batteries[index]]

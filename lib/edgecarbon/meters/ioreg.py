@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from edgecarbon.meters.access import Access
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn, SlowMeter
 
 RUNS_ON: RunsOn = "device"
 COMMAND = ["ioreg", "-rn", "AppleSmartBattery", "-w0"]
@@ -50,40 +50,31 @@ class LoadCounter:
         return self._joules
 
 
-class IoregMeter:
+class IoregMeter(SlowMeter):
     """Component `machine` tells energy and, where it is there, the load now; `battery` tells its temperature."""
 
     name = "ioreg"
+    period_s = POLL_S
 
     def __init__(self, access: Access, told: dict[str, int]) -> None:
-        self._access, self._counter = access, LoadCounter()
-        self._channels = [_channel("machine", "energy", "J", f"Δ {_SUM}/Δ {_COUNT} × time", "battery", _MILLI)]
+        self._counter = LoadCounter()
+        channels = [_channel("machine", "energy", "J", f"Δ {_SUM}/Δ {_COUNT} × time", "battery", _MILLI)]
         if _NOW in told:
-            self._channels.append(_channel("machine", "power", "W", _NOW, "battery", _MILLI))
+            channels.append(_channel("machine", "power", "W", _NOW, "battery", _MILLI))
         if _DEGREES in told:
-            self._channels.append(_channel("battery", "temperature", "C", _DEGREES, None, 0.01))
-        self._read_s = float("-inf")
-        self._values: list[float | None] = []
+            channels.append(_channel("battery", "temperature", "C", _DEGREES, None, 0.01))
+        super().__init__(access, channels)
         self._counter.add(told[_SUM], told[_COUNT], access.monotonic())
 
-    def channels(self) -> list[Channel]:
-        return list(self._channels)
-
-    def read(self) -> list[float | None]:
-        now_s = self._access.monotonic()
-        if now_s - self._read_s >= POLL_S:
-            self._read_s = now_s
-            told = parse(self._access.run(COMMAND))
-            tells = _SUM in told and _COUNT in told
-            joules = self._counter.add(told[_SUM], told[_COUNT], now_s) if tells else None
-            scales: dict[Quantity, tuple[str, float]] = {"power": (_NOW, _MILLI), "temperature": (_DEGREES, 0.01)}
-            self._values = [joules]
-            for name, scale in (scales[channel.quantity] for channel in self._channels[1:]):
-                self._values.append(told[name] * scale if name in told else None)
-        return list(self._values)
-
-    def close(self) -> None:
-        self._access.close()
+    def ask(self) -> list[float | None]:
+        told = parse(self._access.run(COMMAND))
+        tells = _SUM in told and _COUNT in told
+        joules = self._counter.add(told[_SUM], told[_COUNT], self._access.monotonic()) if tells else None
+        scales: dict[Quantity, tuple[str, float]] = {"power": (_NOW, _MILLI), "temperature": (_DEGREES, 0.01)}
+        values = [joules]
+        for name, scale in (scales[channel.quantity] for channel in self._channels[1:]):
+            values.append(told[name] * scale if name in told else None)
+        return values
 
 
 def open_meter(options: Options) -> IoregMeter:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from edgecarbon.meters.access import Access
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn, SlowMeter
 
 RUNS_ON: RunsOn = "device"
 # Every look is a process.
@@ -26,39 +26,30 @@ _UNDER_VOLTAGE, _FOR_HEAT = 0x1, 0x4 | 0x8
 _PAIR = re.compile(r"^\s*(\w+)_(?:A current\(\d+\)=(\d{1,6}\.\d+)A|V volt\(\d+\)=(\d{1,6}\.\d+)V)\s*$", re.MULTILINE)
 
 
-class RaspberryPiMeter:
+class RaspberryPiMeter(SlowMeter):
     """Component `board` tells power, `cpu` temperature and throttling where the firmware does."""
 
     name = "raspberrypi"
+    period_s = UPDATE_PERIOD_S
 
     def __init__(self, access: Access, rails: frozenset[str]) -> None:
-        self._access, self._rails = access, rails
+        self._rails = rails
         self._has_temperature = celsius(access.run(TEMPERATURE)) is not None
         self._has_throttle = heat_bits(access.run(THROTTLED)) is not None
-        self._channels = [_power(rails)]
+        channels = [_power(rails)]
         if self._has_temperature:
-            self._channels.append(_state("temperature", "C", TEMPERATURE, 0.1))
+            channels.append(_state("temperature", "C", TEMPERATURE, 0.1))
         if self._has_throttle:
-            self._channels.append(_state("throttle", "bitmask (vcgencmd)", THROTTLED, 1.0))
-        self._read_s = float("-inf")
-        self._values: list[float | None] = []
+            channels.append(_state("throttle", "bitmask (vcgencmd)", THROTTLED, 1.0))
+        super().__init__(access, channels)
 
-    def channels(self) -> list[Channel]:
-        return list(self._channels)
-
-    def read(self) -> list[float | None]:
-        now_s = self._access.monotonic()
-        if now_s - self._read_s >= UPDATE_PERIOD_S:
-            self._read_s = now_s
-            self._values = [self._watts()]
-            if self._has_temperature:
-                self._values.append(celsius(self._access.run(TEMPERATURE)))
-            if self._has_throttle:
-                self._values.append(heat_bits(self._access.run(THROTTLED)))
-        return list(self._values)
-
-    def close(self) -> None:
-        self._access.close()
+    def ask(self) -> list[float | None]:
+        values = [self._watts()]
+        if self._has_temperature:
+            values.append(celsius(self._access.run(TEMPERATURE)))
+        if self._has_throttle:
+            values.append(heat_bits(self._access.run(THROTTLED)))
+        return values
 
     def _watts(self) -> float | None:
         """None where a rail is missing that was there at the start: the sum of the others would be too small."""

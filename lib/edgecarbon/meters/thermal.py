@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from edgecarbon.meters.access import Access
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn, folders
+from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn, SlowMeter, folders
 
 RUNS_ON: RunsOn = "device"
 # Both change slowly, and asking a busy core for its clock is not free.
@@ -15,40 +15,26 @@ _HWMON_CPU = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 _ZONES_CPU = ("x86_pkg_temp", "cpu", "soc", "acpitz")
 
 
-class ThermalMeter:
+class ThermalMeter(SlowMeter):
     """The hottest CPU sensor in °C, and the mean current clock of up to eight clock domains in MHz."""
 
     name = "thermal"
+    period_s = UPDATE_PERIOD_S
 
     def __init__(self, access: Access, temperatures: list[str], clocks: list[str]) -> None:
-        self._access, self._temperatures, self._clocks = access, temperatures, clocks
-        self._channels = []
-        if temperatures:
-            self._channels.append(_channel("temperature", "C", temperatures, 0.1))
-        if clocks:
-            self._channels.append(_channel("frequency", "MHz", clocks, 1.0))
-        self._read_s = float("-inf")
-        self._values: list[float | None] = []
+        channels = [_channel("temperature", "C", temperatures, 0.1)] if temperatures else []
+        channels += [_channel("frequency", "MHz", clocks, 1.0)] if clocks else []
+        super().__init__(access, channels)
+        self._temperatures, self._clocks = temperatures, clocks
 
-    def channels(self) -> list[Channel]:
-        return list(self._channels)
-
-    def read(self) -> list[float | None]:
-        now_s = self._access.monotonic()
-        if now_s - self._read_s < UPDATE_PERIOD_S:
-            return list(self._values)
-        self._read_s = now_s
-        degrees = self._numbers(self._temperatures)
-        clocks = self._numbers(self._clocks)
-        self._values = []
+    def ask(self) -> list[float | None]:
+        degrees, clocks = self._numbers(self._temperatures), self._numbers(self._clocks)
+        values: list[float | None] = []
         if self._temperatures:
-            self._values.append(max(degrees, default=None))
+            values.append(max(degrees, default=None))
         if self._clocks:
-            self._values.append(sum(clocks) / len(clocks) if clocks else None)
-        return list(self._values)
-
-    def close(self) -> None:
-        self._access.close()
+            values.append(sum(clocks) / len(clocks) if clocks else None)
+        return values
 
     def _numbers(self, paths: list[str]) -> list[float]:
         return [value for path in paths if (value := self._access.number(path, 1e-3)) is not None]
