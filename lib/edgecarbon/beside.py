@@ -18,7 +18,7 @@ from typing import Any
 from edgecarbon.dispatch import ASKED_S
 from edgecarbon.dispatch.base import EventHandler
 from edgecarbon.errors import DeviceTrouble
-from edgecarbon.meters import Channel, MeterUnavailable, Recorder, integrate, open_meters
+from edgecarbon.meters import Channel, MeterUnavailable, Options, Recorder, integrate, open_meters, probe
 from edgecarbon.meters.derive import with_power
 from edgecarbon.meters.samples import read_samples
 from edgecarbon.records import write_atomically
@@ -114,6 +114,13 @@ def host_meters(device: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         names.append("shelly")
         places["wall"] = device["wall_meter"]
     return names, places
+
+
+def probe_beside(device: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `meters.probe` says of the host's meters that the device's entry asks for; a bundle's are not asked."""
+    names, places = host_meters(device)
+    wanted = {name for name in names if name != "auto"} | ({"android", "odpm"} if "auto" in names else set())
+    return [told for told in probe(Options(**places), on="host") if told["meter"] in wanted] if names else []
 
 
 def _write_facts(

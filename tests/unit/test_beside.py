@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgecarbon.beside import FACTS, SAMPLES, Clock, host_meters, meters_beside, with_readings
+from edgecarbon.beside import FACTS, SAMPLES, Clock, host_meters, meters_beside, probe_beside, with_readings
 from edgecarbon.dispatch import ASKED_S
 from edgecarbon.dispatch.process import Sinks, stream
 from edgecarbon.errors import DeviceTrouble
@@ -165,3 +165,12 @@ def test_a_wall_meter_that_is_away_is_told_before_the_run(tmp_path: Path) -> Non
     device = {**DEVICE, "wall_meter": {"shelly": "http://127.0.0.1:9", "id": 0, "accuracy_percent": 5.0}}
     with pytest.raises(DeviceTrouble, match=r"shelly.*127\.0\.0\.1:9"), meters_beside(device, tmp_path):
         pass
+
+
+def test_the_probe_tells_of_the_meters_beside_a_device() -> None:
+    dead = {"shelly": "http://127.0.0.1:9", "id": 0, "accuracy_percent": 5.0}
+    [told] = probe_beside({**DEVICE, "wall_meter": dead})
+    assert (told["meter"], told["present"], told["runs_on"]) == ("shelly", False, "host")
+    phone = {**DEVICE, "transport": "adb", "serial": "nobody:1"}
+    assert [one["meter"] for one in probe_beside(phone)] == ["android", "odpm"]
+    assert probe_beside(DEVICE) == []

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgecarbon import script
+from edgecarbon.beside import probe_beside
 from edgecarbon.dispatch.probe import probe_device
 from edgecarbon.dispatch.table import table
 from edgecarbon.records import write_atomically
@@ -13,8 +14,16 @@ from edgecarbon.records import write_atomically
 
 def main(args):
     fleet = json.loads(args.config.read_text())["fleet"]
+
+    def look(item):
+        report = probe_device(*item, args.payload)
+        report["beside"] = probe_beside(item[1])
+        absent = [told for told in report["beside"] if not told["present"]]
+        report["missing"] += [{"what": f"{told['meter']}: {told['reason']}", "remedy": None} for told in absent]
+        return report
+
     with ThreadPoolExecutor(max_workers=8) as pool:
-        reports = list(pool.map(lambda item: probe_device(*item, args.payload), fleet.items()))
+        reports = list(pool.map(look, fleet.items()))
     write_atomically(args.out, json.dumps(reports, indent=1) + "\n")
     sys.stdout.write(table(reports) + f"\nAll of it: {args.out}\n")
 

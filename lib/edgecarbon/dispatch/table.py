@@ -75,16 +75,16 @@ COLUMNS: dict[str, Callable[[Report], Any]] = {
 
 def _meters(report: Report) -> list[str]:
     found = report["found"]
-    if not isinstance(found, dict) or not isinstance(found.get("meters"), list):
-        return []
+    there = found.get("meters") if isinstance(found, dict) else None
     lines = []
-    for meter in found["meters"]:
+    for meter in [*(there if isinstance(there, list) else []), *report.get("beside", [])]:
         if isinstance(meter, dict) and meter.get("present"):
             channels = [one for one in meter.get("channels", []) if isinstance(one, dict)]
             kinds = sorted(
                 {f"{one.get('boundary') or one.get('quantity')} ({one.get('provenance')})" for one in channels}
             )
-            lines.append(f"{meter.get('meter')}: {', '.join(kinds)}"[:200])
+            beside = ", read from here" if meter.get("runs_on") == "host" else ""
+            lines.append(f"{meter.get('meter')}{beside}: {', '.join(kinds)}"[:200])
     return lines
 
 

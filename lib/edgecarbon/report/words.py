@@ -55,8 +55,8 @@ FLAG_REASONS = {
     "thermal_throttling": "Heat held the device back for more than 1 % of the window: speed and energy a token are those of a "
     "hot device.",
     "background_load": "Other programs used more than 5 % of all cores: their energy is in the figure, and they slow the run.",
-    "current_scale_inferred": "The device does not say in which unit, and with which sign, it tells its battery's current: both were taken from how "
-    "fast its charge fell.",
+    "current_scale_inferred": "The device does not say in which unit, and with which sign, it tells its battery's "
+    "current: both were taken from how fast its charge fell.",
     "clock_offset_unsure": "How far the clocks of the device and of the meter's host lie apart is not known well: the window "
     "may be cut from the wrong time.",
     "log_misaligned": "The times in the meter's log do not fit the run's: the window may be cut from the wrong time.",
