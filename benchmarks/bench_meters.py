@@ -30,6 +30,7 @@ import pynvml
 
 from edgecarbon.meters import open_meters
 from edgecarbon.meters.integrate import readings
+from edgecarbon.meters.totals import headline
 from fake_counters import Clock, Counter, Power, Powercap, Trouble, nvml_functions
 
 PERIOD_S = 0.1
@@ -178,8 +179,8 @@ def edgecarbon(here: World) -> Told:
         meter.close()
     columns = list(zip(*rows, strict=True))
     found = readings(channels, times, columns, "run", 0.0, end_s, sample_period_s=PERIOD_S)
-    # The counter comes first, and a component counts by its first reading with joules.
-    counted = next((one for one in found if one["joules"] is not None), found[0])
+    total = headline(found, "run", "cuda" if here.source == "nvml" else "cpu")
+    counted = next((one for one in found if one["channel"] in total.channels), found[0])
     said = [words_of(one, one is counted) for one in found if one["flags"]]
     kept = ("channel", "joules", "uncertainty_joules", "coverage", "flags")
     all_found = [{name: one[name] for name in kept} for one in found]
