@@ -153,7 +153,7 @@ def test_the_thermal_status_is_kept_between_the_blocks_that_tell_it() -> None:
     quiet = [(float(t), block(t, thermal=None)) for t in range(1, 40)]
     meter, machine = opened((0.0, block(0, thermal=2)), *quiet)
     columns = polled(meter, machine, [float(t) for t in range(40)])
-    assert columns[-1][:21] == [2.0] * 21
+    assert columns[-1][:21] == [32.0] * 21  # slowed down for heat, in NVML's bit
     assert columns[-1][25:] == [None] * 15
 
 
@@ -281,7 +281,7 @@ def test_the_loop_reads_sys_and_follows_it(tmp_path: Path) -> None:
         assert first == {
             "battery/energy": 0.0, "battery/charge": pytest.approx(10_800.0), "battery/voltage": pytest.approx(3.85),
             "battery/current": -250_000.0, "battery/discharging": 1.0, "battery/temperature": 27.1,
-            "cpu/frequency": 2028.0, "phone/throttle": 1.0,
+            "cpu/frequency": 2028.0, "phone/throttle": 0.0,
         }  # fmt: skip
         assert all("/sys/" in one.source or "thermalservice" in one.source for one in meter.channels())
         sysfs(root, **{"class/power_supply/battery/charge_counter": "2999000"})

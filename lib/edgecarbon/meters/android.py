@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from edgecarbon.meters.access import Access, Stream
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn
+from edgecarbon.meters.base import THROTTLED_FOR_HEAT, Channel, MeterUnavailable, Options, Quantity, RunsOn
 from edgecarbon.meters.drain import Drain
 
 RUNS_ON: RunsOn = "host"
@@ -22,6 +22,8 @@ STALE_S = 15.0
 OPEN_S = 10.0
 THERMAL_EVERY = 10
 _WAIT_S = 0.1
+# PowerManager.THERMAL_STATUS_MODERATE.
+_SLOWED_FROM = 2
 _COULOMBS_PER_UAH = 3.6e-3
 # What gauges commonly step by, though they print µAh.
 _QUANTUM_COULOMBS = 3.6
@@ -69,7 +71,7 @@ _TOLD: dict[Quantity, tuple[str, str, float]] = {
     "discharging": ("battery", "1", 1.0),
     "temperature": ("battery", "C", 0.1),
     "frequency": ("cpu", "MHz", 1.0),
-    "throttle": ("phone", "status", 1.0),
+    "throttle": ("phone", "bitmask", 1.0),
 }
 
 
@@ -217,8 +219,13 @@ def decode(said: Mapping[str, list[str]]) -> _Values:
         "discharging": _discharging(said),
         "temperature": tenths / 10 if tenths is not None and -400 <= tenths <= 1500 else None,
         "frequency": sum(clocks) / len(clocks) * 1e-3 if clocks else None,
-        "throttle": status if status is not None and 0 <= status <= 6 else None,
+        "throttle": None if status is None or not 0 <= status <= 6 else heat_bits(status),
     }
+
+
+def heat_bits(status: float) -> float:
+    """Android's thermal status, 0 to 6, as what a `throttle` channel tells: from 2, moderate, on the phone is slowed down."""
+    return float(THROTTLED_FOR_HEAT) if status >= _SLOWED_FROM else 0.0
 
 
 def volts(printed: float | None) -> float | None:

@@ -30,6 +30,9 @@ Provenance = Literal["measured", "modelled", "estimated", "published", "absent"]
 
 # From the strongest to the weakest: a total is as strong as its weakest component.
 PROVENANCES: tuple[Provenance, ...] = ("measured", "modelled", "estimated", "published", "absent")
+THROTTLED_FOR_HEAT = 0x20
+"""Value of a `throttle` channel, whatever the meter, where its source says no more than that heat slows the device down:
+NVML's bit of a thermal slowdown (NvmlClocksEventReasons)."""
 BOUNDARIES = ("wall", "battery", "gpu_board", "soc", "cpu_package", "dram")
 
 

@@ -15,12 +15,19 @@ from __future__ import annotations
 import re
 
 from edgecarbon.meters.access import Access
-from edgecarbon.meters.base import Channel, MeterUnavailable, Options, Quantity, RunsOn, SlowMeter
+from edgecarbon.meters.base import (
+    THROTTLED_FOR_HEAT,
+    Channel,
+    MeterUnavailable,
+    Options,
+    Quantity,
+    RunsOn,
+    SlowMeter,
+)
 
 RUNS_ON: RunsOn = "device"
 # Every look is a process.
 UPDATE_PERIOD_S = 1.0
-THERMAL_SLOWDOWN = 0x20
 ADC, TEMPERATURE, THROTTLED = (["vcgencmd", name] for name in ("pmic_read_adc", "measure_temp", "get_throttled"))
 _UNDER_VOLTAGE, _FOR_HEAT = 0x1, 0x4 | 0x8
 _PAIR = re.compile(r"^\s*(\w+)_(?:A current\(\d+\)=(\d{1,6}\.\d+)A|V volt\(\d+\)=(\d{1,6}\.\d+)V)\s*$", re.MULTILINE)
@@ -96,7 +103,7 @@ def heat_bits(printed: str | None) -> float | None:
     if not found:
         return None
     bits = int(found[1], 16)
-    return float(THERMAL_SLOWDOWN) if bits & _FOR_HEAT and not bits & _UNDER_VOLTAGE else 0.0
+    return float(THROTTLED_FOR_HEAT) if bits & _FOR_HEAT and not bits & _UNDER_VOLTAGE else 0.0
 
 
 def _power(rails: frozenset[str]) -> Channel:
