@@ -7,13 +7,11 @@ trace in place of the machine cannot tell the difference.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
 import threading
 import time
-import urllib.request
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TextIO, TypeVar
@@ -94,6 +92,9 @@ class Access:
 
     def get(self, url: str, timeout_s: float = 5.0) -> str | None:
         """What an HTTP server answers, without any proxy: a meter stands in this network."""
+        import http.client  # not at the top: most machines never need it, and it takes as long to import as all of this
+        import urllib.request
+
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         end_s, data = time.monotonic() + timeout_s, bytearray()
         try:
