@@ -125,10 +125,12 @@ def test_a_test_of_meters_is_told_by_device_beside_the_whole(database: duckdb.Du
         database, "meter_validation", **usual, window="load_50", watts=47.0, reference="shelly/device/energy",
         reference_watts=60.0, difference_relative=-13 / 60, rise_difference_relative=-0.1,
     )  # fmt: skip
-    report_database.insert_named(database, "meter_validation", **{**usual, "boundary": None}, window="idle_before")
+    for name in ("idle_after", "load_100", "idle_before"):
+        report_database.insert_named(database, "meter_validation", **{**usual, "boundary": None}, window=name)
     ((device, found),) = story.validation(database)
     assert device == "d"
-    idle, half = found
+    idle, busy, again, half = found  # what others are held against comes first
+    assert (busy["load"], again["load"]) == ("100 % busy", "idle again")
     assert (half["load"], half["power"], half["power_interval"], half["whole"]) == (
         "50 % busy",
         "47.0 W",

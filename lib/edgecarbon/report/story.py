@@ -40,7 +40,8 @@ ORDER BY (SELECT max(parameters) FROM runs WHERE runs.workload = device_totals.w
 """
 _VALIDATION = """
 SELECT *, strftime(to_timestamp(measured_unix_s) AT TIME ZONE 'UTC', '%Y-%m-%d') AS day FROM meter_validation
-ORDER BY device, meter, component, channel, list_position(['idle_before', 'idle_after'], "window") NULLS LAST, "window"
+ORDER BY device, reference IS NOT NULL, meter, component, channel,
+  CASE "window" WHEN 'idle_before' THEN 0 WHEN 'idle_after' THEN 1000 ELSE TRY_CAST(substr("window", 6) AS INTEGER) END
 """
 _LOADS = {"idle_before": "idle", "idle_after": "idle again"}
 _WIDEST_FIRST = ["wall", "battery", "soc", "gpu_board", "cpu_package"]
