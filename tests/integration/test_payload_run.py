@@ -66,7 +66,10 @@ def test_progress_is_json_lines(finished):
     _, run = finished
     events = [json.loads(line) for line in run.stdout.splitlines()]
     assert [event["phase"] for event in events if event["event"] == "phase"][-2:] == ["train", "idle_after"]
-    assert events[-1] == {"event": "done", "status": "ok"}
+    assert {key: events[-1][key] for key in ("event", "status")} == {"event": "done", "status": "ok"}
+    times = [event["t_s"] for event in events]
+    assert times[0] > 0
+    assert times == sorted(times)  # by which the host sets its clock beside this one
     assert run.stderr == ""
 
 

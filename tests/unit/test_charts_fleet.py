@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 import vl_convert
 from test_charts import found
@@ -148,13 +149,12 @@ def test_a_big_fleet_does_not_make_a_heavy_page(empty: duckdb.DuckDBPyConnection
 
 
 def put(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    """Insert rows by column names; through Arrow, since row by row takes seconds."""
     names = list(rows[0])
-    marks = ", ".join("?" * len(names))
+    connection.register("incoming", pa.table({name: [row.get(name) for row in rows] for name in names}))
     quoted = ", ".join(f'"{name}"' for name in names)
-    connection.execute("BEGIN")
-    for row in rows:
-        connection.execute(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", [row.get(name) for name in names])
-    connection.execute("COMMIT")
+    connection.execute(f"INSERT INTO {table} ({quoted}) SELECT * FROM incoming")
+    connection.unregister("incoming")
 
 
 def test_energy_bars_add_up_and_carry_their_provenance(database: duckdb.DuckDBPyConnection) -> None:

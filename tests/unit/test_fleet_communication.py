@@ -116,8 +116,7 @@ def test_groups_of_consecutive_devices_cost_what_is_published(name):
     )
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", BEST_KNOWN_S)
+@pytest.mark.parametrize(("seed", "name"), list(enumerate(BEST_KNOWN_S)))
 def test_published_networks_reach_the_best_known_in_any_order_of_devices(name, seed):
     problem = shuffled(published(name), seed)
     placement = place(problem, seed=seed)

@@ -30,6 +30,8 @@ ENDINGS = [
     "adb server dies",
     "adb silent",
 ]
+# A device that is away is waited for, and each of these tests takes one away.
+LIMITS = {"wait_s": 20.0, "silence_s": 6.0}
 LONGEST_S = 11.0
 """A whole start takes about so long; the ending comes somewhere inside it."""
 
@@ -89,6 +91,8 @@ def finished(checkout):
 @pytest.mark.timeout(7200)
 def test_nothing_is_left_behind_lost_or_doubled(fresh, sshd, adbd, tmp_path, how):
     devices = {name: entry for name, entry in fleet(sshd, adbd, tmp_path / "devices").items() if name != "local"}
+    for entry in devices.values():
+        entry["limits"] = LIMITS
     fresh.environment |= adbd.environment
     (fresh.path / "config/devices.yaml").write_text(yaml.safe_dump({"devices": devices}))
     moments, dice = Counter(), random.Random(how)
