@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from edgecarbon import records
+from edgecarbon import records, shipped
 from edgecarbon.progress import printable
 
 _alive: int | None = None
@@ -55,7 +55,8 @@ def set_aside_damaged(paths: list[str], quarantine: Path = Path("results/quarant
 def forget_missing(paths: list[str]) -> None:
     """Take away the records of runs that are missing, so that they are tried again."""
     for path in map(Path, paths):
-        if records.read_missing(path):
+        missing = records.read_missing(path)
+        if missing and missing.get("kind") != shipped.UNMATCHED:
             path.unlink()
 
 
@@ -68,4 +69,5 @@ def tell_missing(paths: list[str]) -> None:
     for path, missing in found:
         run = "/".join(Path(path).parts[-4:-1])
         print(printable(f"  {run} ({missing['kind']}): {missing['reason']} {missing['remedy'] or ''}"), file=sys.stderr)
-    print("The next start tries them again; `--config retry_missing=false` leaves them out.", file=sys.stderr)
+    if any(missing["kind"] != shipped.UNMATCHED for _, missing in found):
+        print("The next start tries them again; `--config retry_missing=false` leaves them out.", file=sys.stderr)

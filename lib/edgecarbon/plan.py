@@ -21,6 +21,8 @@ from edgecarbon.config.scenario import load_scenario
 from edgecarbon.errors import UserError
 from edgecarbon.order import Run
 from edgecarbon.records import write_atomically
+from edgecarbon.shipped import FOLDER as MEASURED
+from edgecarbon.shipped import Arm, Work, load_arm
 
 DEFAULT_CONFIG = "config/config.yaml"
 INPUTS = "config/inputs"
@@ -35,6 +37,7 @@ class Project:
         fleet: every device of the devices file; `devices` are those that the experiment names.
         references: every reference device that the experiment, or one of its fleets, names.
         fleets: the fleets that the experiment names.
+        shipped: what the files of its `measured_devices` hold.
     """
 
     experiment: Experiment
@@ -42,6 +45,7 @@ class Project:
     references: dict[str, ReferenceDevice]
     config_name: str
     fleets: dict[str, Fleet] = dataclasses.field(default_factory=dict)
+    shipped: dict[str, Arm] = dataclasses.field(default_factory=dict)
 
     @property
     def devices(self) -> dict[str, Device]:
@@ -63,8 +67,18 @@ class Project:
         return [Run(workload, name, 1) for workload in experiment.workloads for name in experiment.reference_devices]
 
     @property
+    def shipped_runs(self) -> list[Run]:
+        """As many as the files have; one of a workload that a file has no run of, which is then missing."""
+        return [
+            Run(workload, name, repeat)
+            for workload in self.experiment.workloads
+            for name, arm in self.shipped.items()
+            for repeat in range(1, arm.repeats[workload] + 1)
+        ]
+
+    @property
     def runs(self) -> list[Run]:
-        return self.measured_runs + self.modelled_runs
+        return self.measured_runs + self.modelled_runs + self.shipped_runs
 
     def fleet_runs(self, workload: str, fleet: str) -> list[Run]:
         """Measured runs of a fleet; none of one that is only modelled."""
@@ -96,6 +110,7 @@ class Project:
             "fleet": {name: device.model_dump(mode="json") for name, device in self.fleet.items()},
             "references": {name: device.model_dump(mode="json") for name, device in self.references.items()},
             "fleets": {name: fleet.model_dump(mode="json") for name, fleet in self.fleets.items()},
+            "shipped": {name: arm.model_dump(mode="json") for name, arm in self.shipped.items()},
             "settings": {
                 workload: {device: self.run_settings(workload, device) for device in self.devices}
                 for workload in self.experiment.workloads
@@ -155,6 +170,10 @@ class Project:
         """What decides the record of a modelled device."""
         return {"size": self.workload_size(workload), "device": self.references[device].model_dump(mode="json")}
 
+    def shipped_settings(self, workload: str) -> dict[str, Any]:
+        """What decides which run of a file is a workload's, beside the file."""
+        return dataclasses.asdict(Work.of(self.experiment.workloads[workload]))
+
     def wall_log(self, device: str) -> dict[str, Any] | None:
         """The log of a device's external meter with its `files` that are there; None where it has none."""
         log = self.devices[device].wall_log if device in self.devices else None
@@ -162,7 +181,8 @@ class Project:
 
     def carbon_facts(self) -> dict[str, dict[str, Any]]:
         """What the carbon model needs to know of each device. Changing it measures nothing again."""
-        return {name: device.carbon.model_dump(mode="json") for name, device in self.devices.items()} | {
+        own = {**self.devices, **self.shipped}
+        return {name: device.carbon.model_dump(mode="json") for name, device in own.items()} | {
             name: device.carbon_facts() for name, device in self.references.items()
         }
 
@@ -245,12 +265,16 @@ def load_project(config_files: list[str], overrides: dict[str, Any] | None = Non
     modelled = [kind for fleet in fleets.values() for kind in fleet.modelled]
     modelled += [experiment.scaling.device] if experiment.scaling else []
     references = dict.fromkeys([*experiment.reference_devices, *modelled])
+    arms = {name: load_arm(root, name, experiment.workloads) for name in experiment.measured_devices}
+    for arm in arms.values():
+        inputs.embodied.find(arm.carbon.embodied, f"{arm.file}: carbon.embodied")
     return Project(
         experiment,
         devices_file.devices,
         {name: inputs.reference_devices.entries[name] for name in references},
         source,
         fleets,
+        arms,
     )
 
 
@@ -263,6 +287,7 @@ def read_project(path: Path) -> Project:
         {name: validate(ReferenceDevice, device, str(path)) for name, device in data["references"].items()},
         data["config_name"],
         {name: validate(Fleet, fleet, str(path)) for name, fleet in data["fleets"].items()},
+        {name: validate(Arm, arm, str(path)) for name, arm in data["shipped"].items()},
     )
 
 
@@ -291,14 +316,16 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> None:
 
 def _check_names(experiment: Experiment, devices_file: DevicesFile, inputs: Inputs, source: str, root: Path) -> None:
     fleet, fleets = devices_file.devices, devices_file.fleets
-    if not experiment.devices and not experiment.reference_devices:
+    if not experiment.devices and not experiment.reference_devices and not experiment.measured_devices:
         raise UserError(f"{source}: devices: name at least one device or reference device; {nearest('', list(fleet))}")
     references = inputs.reference_devices
     scenarios = [path.stem for path in (root / SCENARIOS).glob("*.yaml")]
+    files = [path.stem for path in (root / MEASURED).glob("*.json")]
     problems = []
     for field, names, valid, where in (
         ("devices", experiment.devices, list(fleet), experiment.devices_file),
         ("reference_devices", experiment.reference_devices, list(references.entries), references.file),
+        ("measured_devices", experiment.measured_devices, files, str(MEASURED)),
         ("scenarios", experiment.scenarios, scenarios, SCENARIOS),
         ("fleets", experiment.fleets, list(fleets), f"{experiment.devices_file}: fleets"),
         (
@@ -312,6 +339,14 @@ def _check_names(experiment: Experiment, devices_file: DevicesFile, inputs: Inpu
         problems += [f"{source}: {field}: '{name}' is not in {where}; {nearest(name, valid)}" for name in unknown]
     for name in sorted(set(experiment.devices) & set(references.entries)):
         problems.append(f"{experiment.devices_file}: devices.{name}: {references.file} has this name too; rename yours")
+    for name in experiment.measured_devices:
+        # Also a device that this experiment does not name: its record would be replaced.
+        taken = {experiment.devices_file: {*fleet, *fleets}, references.file: set(references.entries)}
+        problems += [
+            f"{source}: measured_devices: '{name}' is in {where} too; rename {MEASURED / name}.json"
+            for where, names in taken.items()
+            if name in names
+        ]
     for name in experiment.fleets:
         problems += (
             _fleet_problems(name, fleets, experiment, list(references.entries), source) if name in fleets else []

@@ -216,12 +216,12 @@ def check_attempt(attempt: Path, spec: dict[str, Any]) -> dict[str, Any]:
         kind, message = str(cause.get("kind"))[:100], str(cause.get("message"))[:2000]
         raise DeviceTrouble(_WORKER_TROUBLE.get(kind, "failed"), f"failed on the device ({kind}): {message}")
     trains = spec["schema"] == SPEC_SCHEMA and (spec.get("fleet") or {}).get("mode") != "network"
-    _check_numbers(result, path, trains)
+    check_numbers(result, path, trains)
     return result
 
 
-def _check_numbers(result: dict[str, Any], path: Path, trains: bool) -> None:
-    """No negative energy or time, no window that ends before it starts."""
+def check_numbers(result: dict[str, Any], path: Path, trains: bool) -> None:
+    """No negative energy or time, no window that ends before it starts; else raises DeviceTrouble (`refused`)."""
     try:
         for window in result["windows"]:
             if not 0 <= window["start_s"] <= window["end_s"]:

@@ -18,7 +18,7 @@ from edgecarbon.config.base import validate
 from edgecarbon.config.devices import DevicesFile
 from edgecarbon.config.meters import WallLog
 from edgecarbon.errors import UserError
-from edgecarbon.store import read_runs, write_run_parquet
+from edgecarbon.store import parquet, read_runs, write_run_parquet
 from edgecarbon.store.outside import add_log
 from edgecarbon.store.parquet import samples_table
 from edgecarbon.store.walllog import read_log
@@ -262,6 +262,9 @@ def test_the_database_tells_the_wall_first_and_keeps_the_logs_rows(tmp_path: Pat
     with_log = row(wall_log=settings(log))
     assert (with_log["boundary"], with_log["provenance"], with_log["energy_status"]) == ("wall", "measured", "complete")
     assert with_log["energy_joules"] == pytest.approx(TRAIN_J, rel=0.01)
+    alone = parquet.with_log(data, tmp_path / "attempt", settings(log))
+    assert parquet.readings_table(alone).equals(pq.read_table(paths["readings"]))
+    assert parquet.with_log(data, tmp_path / "attempt", None) == data
     assert with_log["idle_watts"] == pytest.approx(50, rel=0.02)
     kept = pq.read_table(paths["samples"], filters=[("channel", "=", "wall_log/device/power")])
     assert kept.num_rows == pytest.approx(441, abs=3)

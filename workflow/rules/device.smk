@@ -54,3 +54,28 @@ rule reference:
     shell:
         "python workflow/scripts/reference.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
         " --device {wildcards.device} --model {input.model} --out {output} 2> {log}"
+
+
+# Runs that were measured elsewhere, from the file in which they came.
+rule shipped:
+    input:
+        sources_of("workflow/scripts/shipped.py"),
+        file="config/inputs/measured/{device}.json",
+        model="results/models/{workload}.json",
+    output:
+        "results/runs/{workload}/{device}/r{repeat}/record.json",
+    log:
+        "results/logs/shipped/{workload}/{device}/r{repeat}.log",
+    wildcard_constraints:
+        device=one_of(PROJECT.shipped),
+    localrule: True
+    conda:
+        "../envs/edgecarbon.yaml"
+    params:
+        work=lambda wildcards: plan.fingerprint(
+            PROJECT.shipped_settings(wildcards.workload)
+        ),
+    shell:
+        "python workflow/scripts/shipped.py --config $EDGECARBON_CONFIG --workload {wildcards.workload}"
+        " --device {wildcards.device} --repeat {wildcards.repeat} --file {input.file} --model {input.model}"
+        " --out {output} 2> {log}"

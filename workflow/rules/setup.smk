@@ -1,4 +1,4 @@
-# For people, not for the graph: what is on each device, and putting there what is missing.
+# For people, not for the graph: what is on each device, putting there what is missing, and shipping what was measured.
 rule probe:
     input:
         payload="results/payload.pyz",
@@ -26,3 +26,16 @@ for device in PROJECT.fleet:
             device=device,
         shell:
             "python workflow/scripts/setup_device.py --config $EDGECARBON_CONFIG --device {params.device} --log {log}"
+
+    rule:
+        name:
+            f"ship_device_{device}"
+        log:
+            f"results/logs/ship/{device}.log",
+        localrule: True
+        conda:
+            "../envs/edgecarbon.yaml"
+        params:
+            device=device,
+        shell:
+            "python workflow/scripts/ship_device.py --config $EDGECARBON_CONFIG --device {params.device} 2> {log}"

@@ -84,6 +84,9 @@ class Experiment(Section):
     reference_devices: list[Name] = []
     """Modelled devices to stand beside them, by their name in config/inputs/reference_devices.yaml."""
 
+    measured_devices: list[Name] = []
+    """Devices that were measured elsewhere to stand beside them, by the name of their file in config/inputs/measured."""
+
     fleets: list[Name] = []
     """Fleets that train together, by their name in the devices file: measured where their devices are real, and simulated."""
 
@@ -112,7 +115,7 @@ class Experiment(Section):
     devices_file: str = "config/devices.yaml"
     """The fleet, relative to the project."""
 
-    @field_validator("devices", "reference_devices", "fleets", "scenarios")
+    @field_validator("devices", "reference_devices", "measured_devices", "fleets", "scenarios")
     @classmethod
     def _no_name_twice(cls, names: list[str]) -> list[str]:
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -16,7 +16,9 @@ WITH facts AS (
     any_value(peak_flops_per_second) AS peak_flops_per_second, any_value(peak_source) AS peak_source,
     list(DISTINCT torch_version ORDER BY torch_version) AS torch_versions,
     list(DISTINCT python_version ORDER BY python_version) AS python_versions,
-    bool_or(virtual_host) AS virtual_host, avg(duration_s) AS duration_s, any_value(steps) AS steps,
+    bool_or(virtual_host) AS virtual_host, bool_or(shipped) AS shipped,
+    min(started_unix_s) AS first_s, max(started_unix_s) AS last_s, min(condition_celsius) AS coolest_celsius,
+    max(condition_celsius) AS hottest_celsius, avg(duration_s) AS duration_s, any_value(steps) AS steps,
     max(parameters) AS parameters
   FROM runs GROUP BY ALL)
 SELECT e.*, f.* EXCLUDE (workload, device, precision) FROM device_energy e
@@ -50,6 +52,7 @@ def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         machine = row["accelerator"] if row["accelerator"] not in (None, "cpu") else row["cpu_model"]
         row["machine"] = words.of_a_device(machine, words.MOST_LETTERS_OF_A_NAME)
         row["software"] = _software(row)
+        row["elsewhere"] = _elsewhere(row) if row["shipped"] else ""
         row["runs_words"] = (
             f"{row['repeats']} × {row['steps'] or '–'} steps" if row["record_kind"] == "measured" else "–"
         )
@@ -69,6 +72,13 @@ def _software(row: Row) -> str:
     named = {"torch": row["torch_versions"], "Python": row["python_versions"]}
     known = [f"{name} {' and '.join(filter(None, found))}" for name, found in named.items() if any(found or [])]
     return words.of_a_device(", ".join(known), words.MOST_LETTERS_OF_A_NAME)
+
+
+def _elsewhere(row: Row) -> str:
+    """When and under which conditions a device was measured that came as a file."""
+    ends = row["coolest_celsius"], row["hottest_celsius"]
+    degrees = " to ".join(dict.fromkeys(figures.grouped(end, 0) for end in ends if end is not None))
+    return f"measured elsewhere, {_days(row)}" + (f"; {degrees} °C before it began" if degrees else "")
 
 
 def _peak(row: Row) -> str:
@@ -131,9 +141,12 @@ def work(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     for row in found:
         row["size"] = "unknown" if row["parameters"] is None else f"{row['parameters']:,}"
         row["passes"] = "–" if row["epochs"] is None else f"{figures.significant(row['epochs'], 3)}"
-        days = [_day(row[key]) for key in ("first_s", "last_s") if row[key] is not None]
-        row["days"] = " to ".join(dict.fromkeys(days)) or "not run"
+        row["days"] = _days(row) or "not run"
     return found
+
+
+def _days(row: Row) -> str:
+    return " to ".join(dict.fromkeys(_day(row[key]) for key in ("first_s", "last_s") if row[key] is not None))
 
 
 def _day(unix_s: float) -> str:

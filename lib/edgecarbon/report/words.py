@@ -254,6 +254,9 @@ def notes(devices: list[Row], missing: bool = False) -> list[str]:
     modelled = sorted({row["device"] for row in devices if row["record_kind"] == "modelled"})
     if modelled and ran:
         said.append(f"Modelled from data sheets and never run here: {_and(modelled)}.")
+    shipped = sorted({row["device"] for row in ran if row.get("shipped")})
+    if shipped:
+        said.append(f"Measured elsewhere, and taken from a file: {_and(shipped)}.")
     if ran and all(row["repeats"] == 1 for row in ran):
         said.append("Every run was done once: the intervals hold the sensor's uncertainty, not the scatter of repeats.")
     return said

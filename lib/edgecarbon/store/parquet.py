@@ -50,8 +50,8 @@ def write_run_parquet(
 
     Args:
         record: content of record.json.
-        attempt_dir: directory of the attempt that the record is from; None for a modelled or missing record, which has no
-            steps and no samples (their files are then empty).
+        attempt_dir: directory of the attempt that the record is from; None for a modelled, shipped or missing record, which has
+            no steps and no samples (their files are then empty).
         outputs: the path of each of run, readings, steps, samples.
         wall_log: the device's `wall_log` with `files`, the paths of the log's parts that there are; None where it has none.
 
@@ -76,6 +76,19 @@ def write_run_parquet(
         run = run_table(record, (outputs["steps"], outputs["samples"]))
     # Last, because a run.parquet stands for a whole set.
     _write(outputs["run"], run.schema, iter([run]))
+
+
+def with_log(record: Mapping[str, Any], attempt_dir: Path, wall_log: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A measured record with what the log of its device's external meter tells, for where its samples do not go.
+
+    Arguments and errors as of `write_run_parquet`.
+    """
+    samples = _attempt_file(record, attempt_dir, "samples.jsonl.gz") if wall_log else None
+    if not wall_log or not samples:
+        return record
+    name = str(record.get("run_id"))
+    rows = itertools.chain(samples_tables(samples, name), _beside_tables(record, attempt_dir, name))
+    return add_log(record, rows, wall_log)[0]
 
 
 def run_table(record: Mapping[str, Any], written: tuple[Path, Path] | None = None) -> pa.Table:
@@ -132,7 +145,7 @@ def _words(text: str | None) -> str | None:
 
 
 def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of `runs` that are copied from the record. A modelled record has no spec, data or attempt."""
+    """Columns of `runs` that are copied from the record. A modelled one has no spec, data or attempt."""
     result = record["result"]
     facts = result.get("device_facts") or {}
     accelerator = facts.get("accelerator") or {}
@@ -154,6 +167,8 @@ def _run_columns(record: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": data.get("dataset"),
         "dataset_epochs": data.get("epochs"),
         "tokenizer": data.get("tokenizer"),
+        "shipped": record.get("shipped") is not None,
+        "condition_celsius": (record.get("condition") or {}).get("hottest_celsius"),
         "virtual_host": bool(((record.get("spec") or {}).get("device") or {}).get("virtual")),
         "python_version": (result.get("versions") or {}).get("python"),
         "torch_version": (result.get("versions") or {}).get("torch"),

@@ -48,10 +48,12 @@ loss_last | DOUBLE | nat | loss of the last step of the window
 accelerator | VARCHAR | | name of the accelerator, or its kind where it has no name
 cpu_model | VARCHAR | | name of the CPU
 started_unix_s | DOUBLE | s | start of the worker, since 1970-01-01 UTC by the device's clock
-attempt | VARCHAR | | directory of the attempt that the record is from; NULL for a modelled record
+attempt | VARCHAR | | directory of the attempt that the record is from; NULL for a modelled or shipped record
 dataset | VARCHAR | | data set of the tokens
 dataset_epochs | DOUBLE | 1 | passes over the data set that filled the token blocks
 tokenizer | VARCHAR | | tokenizer of the tokens
+shipped | BOOLEAN | | whether it was measured elsewhere, and came as a file without steps and samples
+condition_celsius | DOUBLE | C | hottest sensor of the device before the run; NULL where it was not told
 virtual_host | BOOLEAN | | whether the device is a virtual host, whose energy is the host machine's estimate
 python_version | VARCHAR | | Python that trained; NULL for a modelled record
 torch_version | VARCHAR | | torch that trained; NULL for a modelled record
@@ -69,7 +71,7 @@ workload | VARCHAR | | name of the workload in the config
 device | VARCHAR | | name of the device in the config
 repeat | BIGINT | | which repeat of the workload on the device, from 1
 role | VARCHAR | | cloud or edge
-kind | VARCHAR | | unreachable, unfit, busy, failed, refused, lost or waiting
+kind | VARCHAR | | unreachable, unfit, busy, failed, refused, lost, waiting, or unmatched (a shipped file has none of that work)
 reason | VARCHAR | | what happened, in words that may be the device's own
 remedy | VARCHAR | | what to do about it; NULL where nothing is known
 told_unix_s | DOUBLE | s | when it was given up, since 1970-01-01 UTC by the host's clock
