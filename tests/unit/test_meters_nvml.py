@@ -27,6 +27,7 @@ def test_nvml_tells_counter_both_powers_and_the_thermal_state() -> None:
     assert (energy.boundary, energy.provenance) == ("gpu_board", "measured")
     assert (energy.wraps, energy.max_watts) == (False, 400.0)
     assert energy.duty == 0.25
+    assert energy.source == "nvmlDeviceGetTotalEnergyConsumption (A100, GPU-0aaa, driver 580.65.06)"
     assert nvml_meter(Nvml({"capability": (8, 9)})).channels()[0].duty is None
     meter.close()
     assert library.open == 0

@@ -35,6 +35,7 @@ class _Board:
     name: str
     mig: bool
     duty: float | None = None
+    driver: str | None = None
 
 
 class _Session:
@@ -162,7 +163,7 @@ def _board(library: Any, index: int) -> _Board:
     mig = _try(lambda: library.nvmlDeviceGetMigMode(handle)[0]) == 1
     capability = _try(lambda: tuple(library.nvmlDeviceGetCudaComputeCapability(handle)))
     uuid, name = library.nvmlDeviceGetUUID(handle), library.nvmlDeviceGetName(handle)
-    return _Board(index, uuid, name, mig, _PART_TIME.get(capability))
+    return _Board(index, uuid, name, mig, _PART_TIME.get(capability), _try(library.nvmlSystemGetDriverVersion))
 
 
 def _visible(library: Any, boards: list[_Board], tokens: list[str]) -> list[_Board]:
@@ -230,10 +231,11 @@ def _supported(access: Access, session: _Session, board: _Board) -> list[tuple[C
 
 
 def _channel(board: _Board, asked: _Question, limit_watts: float | None) -> Channel:
+    driver = f", driver {board.driver}" if board.driver else ""
     channel = Channel(
         id=f"nvml/gpu{board.index}/{asked.suffix}", meter="nvml", component=f"gpu{board.index}",
         quantity=asked.quantity, unit=asked.unit, boundary=None, provenance="measured",
-        source=f"{asked.source} ({board.name}, {board.uuid})", update_period_s=asked.update_period_s,
+        source=f"{asked.source} ({board.name}, {board.uuid}{driver})", update_period_s=asked.update_period_s,
         resolution=asked.resolution,
     )  # fmt: skip
     if asked.quantity not in ("energy", "power"):

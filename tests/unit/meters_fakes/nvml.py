@@ -34,6 +34,9 @@ class Nvml:
     def nvmlShutdown(self) -> None:
         self.open -= 1
 
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.65.06"
+
     def nvmlDeviceGetCount(self) -> int:
         return len(self.boards)
 
