@@ -1,6 +1,6 @@
-"""Install on a device what the worker needs: a virtual environment with torch and transformers, in its own folder.
+"""Install on a device what the worker needs: a virtual environment with torch, transformers and nvidia-ml-py.
 
-Packages come from the index that pip on the device uses, or as wheels which this host fetches for that device's python and
+It lies in the device's folder of this project. Packages come from the index that pip on the device uses, or as wheels which this host fetches for that device's python and
 platform and sends, each once.
 """
 
@@ -20,7 +20,8 @@ from edgecarbon.dispatch.remote import RemoteTransport
 from edgecarbon.errors import DeviceTrouble, UserError
 
 INSTALL_S = 3600.0
-PACKAGES = ("torch", "transformers")
+PACKAGES = ("torch", "transformers", "nvidia-ml-py")
+"""The last reads an NVIDIA GPU's meter; it is small, pure Python, and harmless where there is no GPU."""
 OLDEST = (3, 11)
 
 # One line of JSON about the python that is there, in syntax that any Python 3 parses.
@@ -70,7 +71,7 @@ class _Setup:
         about = self._about_python()
         self._make_environment()
         self._install(about)
-        said = self.transport.ask(f"{self.python} -c 'import torch, transformers; print(torch.__version__)'", 300)
+        said = self.transport.ask(f"{self.python} -c 'import torch, transformers, pynvml; print(torch.__version__)'", 300)
         self.tell(f"{self.name}: ready: torch {said.strip()} in {self.transport.directory}/venv")
 
     def _about_python(self) -> dict[str, Any]:
