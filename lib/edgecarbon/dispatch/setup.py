@@ -1,7 +1,7 @@
 """Install on a device what the worker needs: a virtual environment with torch, transformers and nvidia-ml-py.
 
-It lies in the device's folder of this project. Packages come from the index that pip on the device uses, or as wheels which this host fetches for that device's python and
-platform and sends, each once.
+It lies in the device's folder of this project. Packages come from the index that pip on the device uses, or as wheels
+which this host fetches for that device's python and platform and sends, each once.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class _Setup:
         about = self._about_python()
         self._make_environment()
         self._install(about)
-        said = self.transport.ask(f"{self.python} -c 'import torch, transformers, pynvml; print(torch.__version__)'", 300)
+        said = self.transport.ask(
+            f"{self.python} -c 'import torch, transformers, pynvml; print(torch.__version__)'", 300
+        )
         self.tell(f"{self.name}: ready: torch {said.strip()} in {self.transport.directory}/venv")
 
     def _about_python(self) -> dict[str, Any]:
