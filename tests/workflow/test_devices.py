@@ -13,6 +13,7 @@ import yaml
 # Here all devices are one machine, and take turns on it.
 LIMITS = {"wait_s": 60.0, "silence_s": 6.0}
 AT_ONCE = {**LIMITS, "wait_s": 0.0}
+DATABASE = "results/edgecarbon.duckdb"
 CARBON = {"role": "edge", "embodied": "generic-computer"}
 
 
@@ -144,7 +145,7 @@ def test_hostile_devices_are_refused_and_the_others_go_on(three):
     three.write_config(lambda config: config.update(repeats=1, deadline_s=8.0))
     three.devices = {"laptop": three.devices["laptop"]}
     use(three, ["laptop"])
-    three.run_well()
+    three.run_well(DATABASE)
     (record,) = [json.loads(path.read_bytes()) for path in three.records() if "laptop" in str(path)]
     entry = three.devices["laptop"]
     for name, (harm, _, _) in HOSTILE.items():
@@ -155,7 +156,7 @@ def test_hostile_devices_are_refused_and_the_others_go_on(three):
         own = {**entry, "directory": entry["directory"] + name.replace(" ", "-")}
         three.devices["evil-" + name.replace(" ", "-")] = {**own, "command": command}
     use(three, list(three.devices))
-    finished = three.run()
+    finished = three.run(DATABASE)
     assert finished.returncode == 0, finished.output
     found = {
         device: (kind, reason) for device, kind, reason in rows(three, "SELECT device, kind, reason FROM missing_runs")
