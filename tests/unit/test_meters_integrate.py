@@ -314,3 +314,13 @@ def test_a_window_without_length_is_refused(start_s: float, end_s: float, period
 def test_temperature_has_no_joules() -> None:
     with pytest.raises(ValueError, match="no energy"):
         read(replace(COUNTER, quantity="temperature"), [0.0, 1.0], [40.0, 41.0], 0, 1)
+
+
+def test_a_counter_that_is_lost_before_the_end_goes_on_as_it_did() -> None:
+    """A plug that is asked once a second and read twice as often, and pulled out after 40 of 100 s."""
+    times = [t / 2 for t in range(81)]
+    reading = integrate(COUNTER, times, [100.0 * math.floor(t) for t in times], Window(0, 100, sample_period_s=0.5))
+    assert reading.joules == pytest.approx(10_000, rel=0.02)
+    assert reading.uncertainty_joules == pytest.approx(60 * 100 / math.sqrt(3), rel=0.1)
+    assert reading.coverage == pytest.approx(0.4, abs=0.02)
+    assert "partial" in reading.flags

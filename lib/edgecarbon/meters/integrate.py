@@ -194,7 +194,11 @@ def _counter(
     total = [0.0]
     for step in steps:
         total.append(total[-1] + step)
-    joules = _at(xs, total, window.end_s) - _at(xs, total, window.start_s)
+    first_watts, last_watts = _end_watts(channel, xs, total, window)
+    seen_s, seen_to_s = max(window.start_s, xs[0]), min(window.end_s, xs[-1])
+    joules = _at(xs, total, seen_to_s) - _at(xs, total, seen_s)
+    # Beyond the samples it goes on as it did just inside of them.
+    joules += first_watts * (seen_s - window.start_s) + last_watts * (window.end_s - seen_to_s)
     if joules <= 0:
         # A powered component always uses energy: a counter that never moved told nothing.
         stood = xs[-1] - xs[0] > STALL_PERIODS * channel.update_period_s
@@ -204,7 +208,6 @@ def _counter(
         flags.add("stalled")
         coverage = max(0.0, coverage - lost_joules / usual_watts / window.duration_s)
 
-    first_watts, last_watts = _end_watts(channel, xs, total, window)
     terms = [
         # Each end is rounded to the resolution, and is as old as up to one update.
         channel.resolution / math.sqrt(6),
@@ -373,12 +376,13 @@ def _end_distance(xs: Sequence[float], t_s: float) -> float:
 
 def _end_watts(channel: Channel, xs: list[float], total: list[float], window: Window) -> tuple[float, float]:
     """Power just inside the two ends, over so many updates that a step of the counter does not pass for a surge."""
-    span_s = min(window.duration_s, _END_PERIODS * max(channel.update_period_s, window.sample_period_s))
+    start_s, end_s = max(window.start_s, xs[0]), min(window.end_s, xs[-1])
+    span_s = min(end_s - start_s, _END_PERIODS * max(channel.update_period_s, window.sample_period_s))
 
     def watts(from_s: float) -> float:
-        return max(0.0, _at(xs, total, from_s + span_s) - _at(xs, total, from_s)) / span_s
+        return max(0.0, _at(xs, total, from_s + span_s) - _at(xs, total, from_s)) / span_s if span_s > 0 else 0.0
 
-    return watts(window.start_s), watts(window.end_s - span_s)
+    return watts(start_s), watts(end_s - span_s)
 
 
 def _reading(
