@@ -163,7 +163,9 @@ def _board(library: Any, index: int) -> _Board:
     mig = _try(lambda: library.nvmlDeviceGetMigMode(handle)[0]) == 1
     capability = _try(lambda: tuple(library.nvmlDeviceGetCudaComputeCapability(handle)))
     uuid, name = library.nvmlDeviceGetUUID(handle), library.nvmlDeviceGetName(handle)
-    return _Board(index, uuid, name, mig, _PART_TIME.get(capability), _try(library.nvmlSystemGetDriverVersion))
+    # Looked up inside, because not every library has it.
+    driver = _try(lambda: library.nvmlSystemGetDriverVersion())
+    return _Board(index, uuid, name, mig, _PART_TIME.get(capability), driver)
 
 
 def _visible(library: Any, boards: list[_Board], tokens: list[str]) -> list[_Board]:
