@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from edgecarbon.config.based import read_scenarios
 from edgecarbon.config.inputs import load_inputs
-from edgecarbon.config.scenario import load_scenario
+from edgecarbon.config.scenario import PRACTICE, load_scenario
 from edgecarbon.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -54,6 +55,39 @@ def test_the_default_is_what_it_says():
     assert scenario.settings.traffic.weights_every_steps is None
     assert scenario.bytes_per_token.value == 4
     assert [len(part.assumptions) for part in scenario.edge.data_path] == [1, 1, 2]
+
+
+def test_the_published_sides_and_their_combinations_are_what_they_say():
+    def grids(name: str) -> tuple[str, str]:
+        scenario = load_scenario(CONFIG / f"scenarios/{name}.yaml", INPUTS)
+        return scenario.cloud.grid.name, scenario.edge.grid.name
+
+    cloud_side = load_scenario(CONFIG / "scenarios/cacm2024.yaml", INPUTS)
+    assert cloud_side.edge.site_factor.value / cloud_side.cloud.site_factor.value == pytest.approx(2.9)
+    assert "Not stated by the paper" in cloud_side.cloud.grid.source
+    edge_side = load_scenario(CONFIG / "scenarios/hotcarbon2025.yaml", INPUTS)
+    (radio,) = edge_side.edge.data_path
+    assert (radio.watts.value, radio.speed.value) == (0.5, 10.0)
+    assert edge_side.cloud.grid is edge_side.edge.grid
+    assert grids("clean-edge") == ("grid/USA/2024", "grid/FRA/2024")
+    assert grids("clean-cloud") == ("grid/FRA/2024", "grid/USA/2024")
+    assert grids("carbon-aware-hours") == ("grid/DEU/2024", "grid/DEU/2024/illustration-solar-dip/greenest-8")
+
+
+def test_stress_switches_on_all_that_the_default_leaves_off():
+    def off(node: Any, field: str = "") -> set[str]:
+        if not isinstance(node, dict):
+            return {field} if node is None or node is False else set()
+        return {one for name, part in node.items() for one in off(part, f"{field}.{name}".lstrip("."))}
+
+    files = {name: CONFIG / f"scenarios/{name}.yaml" for name in ("default", "stress")}
+    default, stress = (read_scenarios(path)[-1][1] for path in files.values())
+    # Lifetimes are null for what stands beside each footprint; a cloud machine is not a phone that leaves or overheats.
+    apart = {f"cloud.practice.{name}" for name in PRACTICE} | {"cloud.lifetime", "edge.lifetime"}
+    assert off(stress) <= apart
+    assert len(off(default) - apart) >= 12
+    for side in (load_scenario(files["stress"], INPUTS).cloud, load_scenario(files["stress"], INPUTS).edge):
+        assert all("This project's assumption" in one.source for one in side.practice.values())
 
 
 def test_a_literal_stands_in_for_a_key(tmp_path: Path):
@@ -101,6 +135,31 @@ def test_a_literal_stands_in_for_a_key(tmp_path: Path):
         ("boundaries.soc", None, "boundaries.soc: required, and not given"),
         ("boundaries.soc", "around-sock", "boundaries.soc: 'around-sock' is not in"),
         ("boundaries.sock", "around-soc", "boundaries.sock: no such field; did you mean 'soc'?"),
+        (
+            "cloud.idle_share",
+            {**LITERAL, "high": 1.2},
+            "cloud.idle_share: high: Input should be less than or equal to 1",
+        ),
+        (
+            "edge.practice.churn",
+            {**LITERAL, "low": 0.9},
+            "edge.practice.churn: low: Input should be greater than or equal",
+        ),
+        (
+            "edge.practice.availability",
+            {**LITERAL, "low": 0.0},
+            "edge.practice.availability: low: Input should be greater",
+        ),
+        ("edge.practice.chrun", LITERAL, "edge.practice.chrun: no such field; did you mean 'churn'?"),
+        ("edge.coordinator", LITERAL, "edge.coordinator: unit: Input should be 'W'"),
+        (
+            "counterfactual.cloud_hardware_avoided",
+            {**LITERAL, "high": 2.0},
+            "high: Input should be less than or equal to 1",
+        ),
+        ("owner.currency", "EUR", "owner.tariff.unit: expected EUR, the owner's currency; found USD/kWh"),
+        ("owner.tariff", None, "owner.tariff: required, and not given"),
+        ("sensitivity.sobol_samples", 500, "sobol_samples: expected a power of two, found 500"),
         ("traffic.weights_every_steps", 0, "traffic.weights_every_steps: Input should be greater than or equal to 1"),
         ("traffic.bytes_per_token", "four", "traffic.bytes_per_token: expected a literal in full; found 'four'"),
         ("attributions", ["sunk", "sunk"], "attributions: 'sunk' is listed twice; list each attribution once"),

@@ -150,7 +150,7 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...], data: Any) -> 
         data = data[part]
     tagged = [candidate for candidate in current if isinstance(data, dict) and _is_chosen(candidate, data)]
     current = tagged or current
-    return sorted({name for candidate in current for name in candidate.model_fields})
+    return sorted({field.alias or name for candidate in current for name, field in candidate.model_fields.items()})
 
 
 def _is_chosen(model: type[BaseModel], data: dict[str, Any]) -> bool:

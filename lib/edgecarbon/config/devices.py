@@ -53,7 +53,7 @@ class DeviceCarbon(Section):
     """Which side of the comparison the device stands on."""
 
     embodied: str
-    """Exact key of its manufacturing footprint in config/inputs/embodied.yaml."""
+    """Exact key of its manufacturing footprint in config/inputs/embodied.yaml or composed.yaml."""
 
     lifetime_years: PositiveFloat | None = None
     """Service life, years; null takes the one beside the embodied entry."""

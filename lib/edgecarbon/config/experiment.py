@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from edgecarbon.config.base import Name, PositiveFloat, Section
+from edgecarbon.config.jobs import TargetJob
 from edgecarbon.config.workload import Workload
 
 
@@ -92,6 +93,9 @@ class Experiment(Section):
 
     scaling: ScalingStudy | None = None
     """A study of how communication grows with the size of a fleet; null makes none."""
+
+    jobs: dict[Name, TargetJob] = {}
+    """Whole training jobs that the runs are projected to, by name. Nothing of such a size is run: all of it is modelled."""
 
     scenarios: Annotated[list[Name], Field(min_length=1)] = ["default"]
     """Carbon scenarios, by file name in config/scenarios, without the ending."""

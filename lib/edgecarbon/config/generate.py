@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from edgecarbon.config.base import Section, models_in
+from edgecarbon.config.claims import ClaimsFile
 from edgecarbon.config.devices import AdbDevice, BundleDevice, DevicesFile, LocalDevice, SshDevice
 from edgecarbon.config.experiment import Experiment, ScalingStudy
 from edgecarbon.config.fleet import Fleet
@@ -28,7 +29,10 @@ from edgecarbon.config.inputs import (
     ReferenceDevicesFile,
     UtilisationFile,
 )
+from edgecarbon.config.jobs import JobShape, PublishedJobsFile, TargetJob
 from edgecarbon.config.meters import WallLog
+from edgecarbon.config.parts import ComposedFile, PartsFile
+from edgecarbon.config.profiles import ProfilesFile
 from edgecarbon.config.scenario import Scenario
 from edgecarbon.config.workload import Workload
 
@@ -38,11 +42,16 @@ SCHEMAS: dict[str, type[Section]] = {
     "devices": DevicesFile,
     "scenario": Scenario,
     "inputs/batteries": BatteriesFile,
+    "inputs/claims": ClaimsFile,
+    "inputs/composed": ComposedFile,
     "inputs/embodied": EmbodiedFile,
     "inputs/grid": GridFile,
     "inputs/lifetimes": LifetimesFile,
     "inputs/network": NetworkFile,
     "inputs/overheads": OverheadsFile,
+    "inputs/parts": PartsFile,
+    "inputs/profiles": ProfilesFile,
+    "inputs/published_jobs": PublishedJobsFile,
     "inputs/reference_devices": ReferenceDevicesFile,
     "inputs/utilisation": UtilisationFile,
 }
@@ -56,6 +65,8 @@ DOCUMENTED: dict[str, type[Section]] = {
     "The log of an external meter: `wall_log` of a device": WallLog,
     "A fleet that trains together: an entry under `fleets` in config/devices.yaml": Fleet,
     "A scaling study: `scaling` in an experiment": ScalingStudy,
+    "A whole training job: an entry under `jobs` in an experiment": TargetJob,
+    "The shape of its model: `shape` of a job": JobShape,
 }
 
 

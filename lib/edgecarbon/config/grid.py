@@ -43,7 +43,7 @@ class GridFile(Section):
     """Licence of the data set."""
 
     spread: Factor
-    """Range about each figure of the table, as factors of it: the table gives no uncertainty of its own."""
+    """Range about each figure of the table, as factors of it, and its prior: the table gives no uncertainty of its own."""
 
     zones: list[GridEntry] = []
     """Areas that the table lacks."""
@@ -137,6 +137,7 @@ def _entry(row: dict[str, str], settings: GridFile, where: str) -> GridEntry:
         "unit": UNIT,
         "low": intensity * settings.spread.low,
         "high": intensity * settings.spread.high,
+        "distribution": settings.spread.distribution,
         "source": settings.source,
         "year": year,
         "boundary": settings.boundary,

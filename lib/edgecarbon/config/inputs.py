@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from edgecarbon.config.base import Section, nearest, read_yaml, validate
+from edgecarbon.config.base import Section, read_yaml, validate
+from edgecarbon.config.claims import Claim, load_claims
 from edgecarbon.config.grid import Grid, load_grid
+from edgecarbon.config.parts import Composition, load_composed
+from edgecarbon.config.profiles import Profile, load_profiles
 from edgecarbon.config.quantities import (
     Cycles,
     Factor,
@@ -28,6 +31,7 @@ from edgecarbon.config.quantities import (
     Watts,
     Years,
 )
+from edgecarbon.config.table import Entry, Table
 from edgecarbon.errors import UserError
 
 __all__ = [
@@ -112,7 +116,7 @@ class ReferenceDevice(Section):
     """Whether it draws its energy through a battery and a charger."""
 
     embodied: Key
-    """Exact key in embodied.yaml."""
+    """Exact key in embodied.yaml or composed.yaml."""
 
     lifetime: Key
     """Exact key in lifetimes.yaml."""
@@ -132,33 +136,6 @@ class ReferenceDevice(Section):
             "grid_zone": None,
             "battery": self.battery,
         }
-
-
-Entry = TypeVar("Entry")
-
-
-@dataclass(frozen=True)
-class Table(Generic[Entry]):
-    """The entries of one section of one input file."""
-
-    file: str
-    field: str
-    entries: Mapping[str, Entry]
-
-    def find(self, key: str, asked_by: str) -> Entry:
-        """The entry of exactly this key.
-
-        Args:
-            asked_by: file and field that name the key, for the error.
-
-        Raises:
-            UserError: there is none; names the nearest.
-        """
-        if key not in self.entries:
-            raise UserError(
-                f"{asked_by}: '{key}' is not in {self.file} ({self.field}); {nearest(key, list(self.entries))}"
-            )
-        return self.entries[key]
 
 
 class EmbodiedFile(Section):
@@ -224,6 +201,9 @@ class Inputs:
     """Everything in an inputs directory, checked."""
 
     embodied: Table[Embodied]
+    """Footprints of embodied.yaml, and those that were composed of parts."""
+
+    composed: Table[Composition]
     lifetimes: Table[Years]
     utilisation: Table[Share]
     pue: Table[Factor]
@@ -234,6 +214,8 @@ class Inputs:
     batteries: Table[Battery]
     reference_devices: Table[ReferenceDevice]
     grid: Grid
+    profiles: Table[Profile]
+    claims: tuple[Claim, ...]
 
 
 def load_inputs(directory: Path) -> Inputs:
@@ -248,8 +230,11 @@ def load_inputs(directory: Path) -> Inputs:
     def table(file: str, field: str, entries: Mapping[str, Entry]) -> Table[Entry]:
         return Table(str(directory / file), field, entries)
 
+    grid = load_grid(directory / "grid.yaml")
+    composed = load_composed(directory, grid)
     inputs = Inputs(
-        embodied=table("embodied.yaml", "embodied", _read(EmbodiedFile, directory / "embodied.yaml").embodied),
+        embodied=_with_composed(_read(EmbodiedFile, directory / "embodied.yaml"), directory, composed),
+        composed=composed,
         lifetimes=table("lifetimes.yaml", "lifetimes", _read(LifetimesFile, directory / "lifetimes.yaml").lifetimes),
         utilisation=table(
             "utilisation.yaml", "utilisation", _read(UtilisationFile, directory / "utilisation.yaml").utilisation
@@ -263,9 +248,11 @@ def load_inputs(directory: Path) -> Inputs:
         reference_devices=table(
             "reference_devices.yaml", "devices", load_reference_devices(directory / "reference_devices.yaml")
         ),
-        grid=load_grid(directory / "grid.yaml"),
+        grid=grid,
+        profiles=table("profiles.yaml", "profiles", load_profiles(directory / "profiles.yaml")),
+        claims=load_claims(directory / "claims.yaml"),
     )
-    _check_references(inputs)
+    _check_references(inputs, directory)
     return inputs
 
 
@@ -282,13 +269,40 @@ def _read(model: type[FileType], path: Path) -> FileType:
     return validate(model, read_yaml(path), str(path))
 
 
-def _check_references(inputs: Inputs) -> None:
+def _with_composed(file: EmbodiedFile, directory: Path, composed: Table[Composition]) -> Table[Embodied]:
+    """The footprints of `embodied.yaml` and the composed ones, under one roof."""
+    path = directory / "embodied.yaml"
+    both = sorted(set(file.embodied) & set(composed.entries))
+    if both:
+        raise UserError(f"{composed.file}: devices.{both[0]}: {path} has the same key; rename one")
+    fields = {
+        key: {
+            "value": made.total.value,
+            "low": made.total.low,
+            "high": made.total.high,
+            "unit": "kgCO2e",
+            "source": made.source,
+            "year": made.year,
+            "boundary": made.device.boundary,
+            "licence": made.licence,
+            "provenance": "modelled",
+            "lifetime": made.device.lifetime,
+            "battery": made.device.battery,
+        }
+        for key, made in composed.entries.items()
+    }
+    entries = {key: validate(Embodied, entry, f"{composed.file}: devices.{key}") for key, entry in fields.items()}
+    return Table(f"{path} or {Path(composed.file).name}", "embodied", {**file.embodied, **entries})
+
+
+def _check_references(inputs: Inputs, directory: Path) -> None:
     """Keys inside the entries; a mistake there would otherwise show only once a run needs the entry."""
     both = sorted(set(inputs.segments.entries) & set(inputs.radios.entries))
     if both:
         raise UserError(f"{inputs.radios.file}: radios.{both[0]}: a segment has the same key; rename one")
     for key, entry in inputs.embodied.entries.items():
-        where = f"{inputs.embodied.file}: embodied.{key}"
+        made = key in inputs.composed.entries
+        where = f"{inputs.composed.file}: devices.{key}" if made else f"{directory / 'embodied.yaml'}: embodied.{key}"
         inputs.lifetimes.find(entry.lifetime, f"{where}.lifetime")
         if entry.battery is not None:
             inputs.batteries.find(entry.battery, f"{where}.battery")
@@ -298,3 +312,9 @@ def _check_references(inputs: Inputs) -> None:
         inputs.lifetimes.find(device.lifetime, f"{where}.lifetime")
         if device.host_embodied is not None:
             inputs.embodied.find(device.host_embodied, f"{where}.host_embodied")
+    for claim in inputs.claims:
+        for index, pair in enumerate(claim.pairs):
+            where = f"{directory / 'claims.yaml'}: claims.{claim.name}.pairs.{index}"
+            for role, name in (("cloud", pair.cloud), ("edge", pair.edge)):
+                if inputs.reference_devices.find(name, f"{where}.{role}").role != role:
+                    raise UserError(f"{where}.{role}: '{name}' stands on the other side of the comparison")

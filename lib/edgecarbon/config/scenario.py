@@ -6,21 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from edgecarbon.config.base import Section, nearest, read_yaml, validate
+from edgecarbon.config.base import Name, Section, nearest, validate
+from edgecarbon.config.based import read_scenarios
+from edgecarbon.config.choice import Choice
 from edgecarbon.config.inputs import Inputs, Table
+from edgecarbon.config.practice import Counterfactual, Owner, Practice, Sensitivity
+from edgecarbon.config.profiles import Hours
 from edgecarbon.config.quantities import (
     BytesPerParameter,
     BytesPerToken,
     Factor,
+    Given,
     GramsPerKilowattHour,
     HoursPerHour,
     Key,
     Kilograms,
+    Multiplier,
+    Part,
+    Price,
+    PricePerKilowattHour,
     Quantity,
     Share,
     Text,
+    Watts,
     Years,
 )
 from edgecarbon.errors import UserError
@@ -29,25 +39,9 @@ Attribution = Literal["sunk", "time_share", "used_hours", "marginal_wear"]
 BOUNDARIES = ("gpu_board", "cpu_package", "cpu_package_and_dram", "soc", "battery", "wall", "not_known")
 
 
-def _kind_of_choice(value: Any) -> str | None:
-    return "key" if isinstance(value, str) else "literal" if isinstance(value, dict | Quantity) else None
-
-
 def _kind_of_grid(value: Any) -> str | None:
     fields = value if isinstance(value, dict) else value.model_fields_set if isinstance(value, Section) else ()
-    return "zone" if "zone" in fields else "literal" if "value" in fields else None
-
-
-Choice = Annotated[
-    Annotated[Key, Tag("key")] | Annotated[Quantity, Tag("literal")],
-    Discriminator(
-        _kind_of_choice,
-        custom_error_type="choice",
-        custom_error_message="expected the key of an entry in config/inputs, or a literal with value, unit, low, high, "
-        "source, year, boundary, licence and provenance",
-    ),
-]
-"""A number by its key in the inputs, or given in full here."""
+    return "by zone" if "zone" in fields else "literal" if "value" in fields else None
 
 
 class Zone(Section):
@@ -59,14 +53,26 @@ class Zone(Section):
     year: Annotated[int, Field(ge=1990, le=2100)]
     """Year; one that the table lacks is an error."""
 
+    profile: Key | None = None
+    """Hourly profile of the inputs; null takes the year's mean."""
+
+    hours: Hours | None = None
+    """Hours of the day in which electricity is drawn, of those of the profile; null takes all."""
+
+    @model_validator(mode="after")
+    def _hours_have_a_profile(self) -> Zone:
+        if self.hours is not None and self.profile is None:
+            raise ValueError("hours are given without a profile, and a year's mean has none: name a `profile`")
+        return self
+
 
 GridChoice = Annotated[
-    Annotated[Zone, Tag("zone")] | Annotated[Quantity, Tag("literal")],
+    Annotated[Zone, Tag("by zone")] | Annotated[Given, Tag("literal")],
     Discriminator(
         _kind_of_grid,
         custom_error_type="grid",
-        custom_error_message="expected zone and year, or a literal in gCO2e/kWh with value, unit, low, high, source, "
-        "year, boundary, licence and provenance",
+        custom_error_message="expected zone and year, or a literal in gCO2e/kWh with value, unit, source, year, "
+        "boundary, licence and provenance, and low and high where it has a range",
     ),
 ]
 """Electricity by zone and year, or a carbon intensity given in full."""
@@ -115,11 +121,18 @@ class CloudAssumptions(Section):
     resource_share: Choice
     """Share of the machine that a run holds while it runs; below 1 where tenants share one board."""
 
+    idle_share: Choice | None = None
+    """Draw of the machine in hours that nobody rents, over its draw in training; those hours are borne by the others.
+    Measured idle goes first. Null leaves them out."""
+
     attribution: Literal["used_hours", "as_edge"] = "used_hours"
     """How its manufacturing is charged: by used hours, since it was bought for such work, or as the edge's is."""
 
     host_embodied: Choice | None = None
     """Manufacturing of the server around one board; null leaves it out. A device's own entry goes first."""
+
+    practice: Practice = Practice()
+    """What practice adds to energy and time."""
 
     data_path: list[Key]
     """Network segments that training data cross, each as often as it is crossed."""
@@ -152,6 +165,12 @@ class EdgeAssumptions(Section):
     life_lost_per_hour: Choice | None = None
     """Hours of service life that an hour of training costs, counted as wear; null claims none."""
 
+    coordinator: Choice | None = None
+    """Draw of the servers that coordinate the training, for each device, W; on the cloud's grid and PUE. Null: none."""
+
+    practice: Practice = Practice()
+    """What practice adds to energy and time."""
+
     data_path: list[Key]
     """Network segments that training data cross, each as often as it is crossed."""
 
@@ -174,6 +193,9 @@ class Traffic(Section):
 
 class Scenario(Section):
     """One set of carbon assumptions."""
+
+    based_on: Name | None = None
+    """Scenario beside this file that holds everything but title and description that is not given here."""
 
     title: Text
     """Name for the report."""
@@ -208,6 +230,15 @@ class Scenario(Section):
     traffic: Traffic
     """What a run moves over the network."""
 
+    counterfactual: Counterfactual = Counterfactual()
+    """What would have happened without the run."""
+
+    owner: Owner | None = None
+    """What the owner of an edge device pays; null leaves out the owner's view."""
+
+    sensitivity: Sensitivity = Sensitivity()
+    """How thoroughly it is asked which assumption decides."""
+
     @field_validator("attributions")
     @classmethod
     def _no_attribution_twice(cls, names: list[Attribution]) -> list[Attribution]:
@@ -231,6 +262,7 @@ class Assumption:
     boundary: str
     licence: str
     provenance: str
+    distribution: str = "split_log_uniform"
 
     @classmethod
     def of(cls, name: str, quantity: Quantity) -> Assumption:
@@ -251,6 +283,19 @@ class Segment:
         return [part for part in (self.per_gigabyte, self.watts, self.speed) if part is not None]
 
 
+PRACTICE = ("availability", "churn", "recomputation", "replication", "throttling_energy", "throttling_time")
+"""Fields of `Practice`, all of them optional."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the owner of an edge device pays."""
+
+    currency: str
+    tariff: Assumption
+    battery: Assumption | None
+
+
 @dataclass(frozen=True)
 class Side:
     """The assumptions for cloud devices, or for edge devices."""
@@ -263,6 +308,8 @@ class Side:
     resource_share: Assumption
     data_path: tuple[Segment, ...]
     weights_path: tuple[Segment, ...]
+    practice: dict[str, Assumption]
+    """Those of `PRACTICE` that the scenario gives."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +324,10 @@ class ResolvedScenario:
     edge: Side
     host_embodied: Assumption | None
     life_lost_per_hour: Assumption | None
+    idle_share: Assumption | None
+    coordinator: Assumption | None
+    cloud_hardware_avoided: Assumption | None
+    prices: Prices | None
     bytes_per_token: Assumption
     bytes_per_parameter: Assumption
 
@@ -285,12 +336,18 @@ QuantityType = TypeVar("QuantityType", bound=Quantity)
 
 
 def load_scenario(path: Path, inputs: Inputs) -> ResolvedScenario:
-    """Read a scenario and find everything that it names.
+    """Read a scenario, with what it is based on, and find everything that it names.
 
     Raises:
         UserError: file, field, what was expected, and the nearest valid name.
     """
-    settings = validate(Scenario, read_yaml(path), str(path))
+    # In the order of inheritance, so that a mistake is told of the file that makes it.
+    *_, found = (_resolved(file, full, inputs) for file, full in read_scenarios(path))
+    return found
+
+
+def _resolved(path: Path, data: dict[str, Any], inputs: Inputs) -> ResolvedScenario:
+    settings = validate(Scenario, data, str(path))
     resolver = _Resolver(str(path), inputs)
     cloud, edge, traffic = settings.cloud, settings.edge, settings.traffic
     inputs.batteries.find(edge.battery, f"{path}: edge.battery")
@@ -310,6 +367,12 @@ def load_scenario(path: Path, inputs: Inputs) -> ResolvedScenario:
         ),
         host_embodied=resolver.optional("cloud.host_embodied", cloud.host_embodied, inputs.embodied, Kilograms),
         life_lost_per_hour=resolver.optional("edge.life_lost_per_hour", edge.life_lost_per_hour, None, HoursPerHour),
+        idle_share=resolver.optional("cloud.idle_share", cloud.idle_share, None, Share),
+        coordinator=resolver.optional("edge.coordinator", edge.coordinator, None, Watts),
+        cloud_hardware_avoided=resolver.optional(
+            "counterfactual.cloud_hardware_avoided", settings.counterfactual.cloud_hardware_avoided, None, Part
+        ),
+        prices=resolver.prices(settings.owner),
         bytes_per_token=resolver.choice("traffic.bytes_per_token", traffic.bytes_per_token, None, BytesPerToken),
         bytes_per_parameter=resolver.choice(
             "traffic.bytes_per_parameter", traffic.bytes_per_parameter, None, BytesPerParameter
@@ -348,9 +411,17 @@ class _Resolver:
     def grid(self, field: str, choice: Zone | Quantity) -> Assumption:
         where = f"{self.file}: {field}"
         if isinstance(choice, Zone):
-            found = self.inputs.grid.find(choice.zone, choice.year, where)
-            return Assumption.of(f"grid/{choice.zone}/{choice.year}", found)
+            return self.zone(where, choice)
         return Assumption.of(f"scenario/{field}", validate(GramsPerKilowattHour, choice.model_dump(), where))
+
+    def zone(self, where: str, choice: Zone) -> Assumption:
+        name = f"grid/{choice.zone}/{choice.year}"
+        if choice.profile is None:
+            return Assumption.of(name, self.inputs.grid.find(choice.zone, choice.year, where))
+        profile, hours = self.inputs.profiles.find(choice.profile, f"{where}.profile"), choice.hours
+        label = f"/{hours.label}" if hours else ""
+        found = profile.over(hours, choice.zone, choice.year, self.inputs.grid, where)
+        return Assumption.of(f"{name}/{choice.profile}{label}", found)
 
     def side(
         self, name: str, settings: CloudAssumptions | EdgeAssumptions, grid: Assumption, site_factor: Assumption
@@ -364,7 +435,28 @@ class _Resolver:
             resource_share=self.choice(f"{name}.resource_share", settings.resource_share, inputs.utilisation, Share),
             data_path=self.path(f"{name}.data_path", settings.data_path),
             weights_path=self.path(f"{name}.weights_path", settings.weights_path),
+            practice=self.practice(f"{name}.practice", settings.practice),
         )
+
+    def practice(self, field: str, settings: Practice) -> dict[str, Assumption]:
+        given = {name: getattr(settings, name) for name in PRACTICE}
+        return {
+            name: self.choice(f"{field}.{name}", choice, None, Share if name == "availability" else Multiplier)
+            for name, choice in given.items()
+            if choice is not None
+        }
+
+    def prices(self, owner: Owner | None) -> Prices | None:
+        if owner is None:
+            return None
+        tariff = self.choice("owner.tariff", owner.tariff, None, PricePerKilowattHour)
+        battery = self.optional("owner.battery_price", owner.battery_price, None, Price)
+        for field, price in (("tariff", tariff), ("battery_price", battery)):
+            if price is not None and price.unit.removesuffix("/kWh") != owner.currency:
+                raise UserError(
+                    f"{self.file}: owner.{field}.unit: expected {owner.currency}, the owner's currency; found {price.unit}"
+                )
+        return Prices(owner.currency, tariff, battery)
 
     def path(self, field: str, keys: list[str]) -> tuple[Segment, ...]:
         return tuple(self.segment(f"{self.file}: {field}.{index}", key) for index, key in enumerate(keys))
