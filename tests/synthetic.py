@@ -199,8 +199,10 @@ def write_scenario(
     fleet_rows = fleet_carbon()[:1] if fleets is None else fleets
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    for table, rows in zip(SCENARIO_TABLES, (carbon, verdicts, assumptions, fleet_rows), strict=True):
-        content = pa.Table.from_pylist([{"scenario": name, **row} for row in rows], schema=table.arrow_schema())
+    given = {"carbon": carbon, "verdicts": verdicts, "assumptions": assumptions, "fleet_carbon": fleet_rows}
+    for table in SCENARIO_TABLES:
+        rows = [{"scenario": name, **row} for row in given.get(table.name, [])]
+        content = pa.Table.from_pylist(rows, schema=table.arrow_schema())
         pq.write_table(content, folder / f"{table.name}.parquet", compression="zstd")
     return folder
 

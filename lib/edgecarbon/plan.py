@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecarbon.config.base import nearest, read_yaml, validate
+from edgecarbon.config.based import scenario_files
 from edgecarbon.config.devices import Device, DevicesFile, RemoteDevice
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.fleet import Fleet
@@ -185,6 +186,14 @@ class Project:
         return {name: device.carbon.model_dump(mode="json") for name, device in own.items()} | {
             name: device.carbon_facts() for name, device in self.references.items()
         }
+
+    def target_jobs(self) -> dict[str, Any]:
+        """The whole jobs that runs are projected to."""
+        return {name: job.model_dump(mode="json") for name, job in self.experiment.jobs.items()}
+
+    def scenario_files(self, name: str) -> list[str]:
+        """The files that a scenario is made of, its own last."""
+        return [str(file) for file in scenario_files(Path(SCENARIOS) / f"{name}.yaml")]
 
     def scaling_settings(self) -> dict[str, Any]:
         """What decides the scaling study, beside the model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import pytest
 import yaml
@@ -37,9 +38,7 @@ EXAMPLE = {
 def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     inputs = folder / "inputs"
-    inputs.mkdir()
-    for path in (CONFIG / "inputs").iterdir():
-        (inputs / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(CONFIG / "inputs", inputs)
     for name, section, key, entry in (
         ("network.yaml", "segments", "test-network", literal(0.005, "kWh/GB")),
         (

@@ -1,6 +1,20 @@
 import json
 
 PARQUET = ["run", "readings", "steps", "samples"]
+SCENARIO_TABLES = [
+    "carbon",
+    "verdicts",
+    "assumptions",
+    "break_even",
+    "sensitivity",
+    "standard",
+    "break_even_maps",
+    "owner",
+    "claims",
+    "instrument",
+    "projections",
+    "fleet_carbon",
+]
 FLEET_TABLES = [f"{folder}/fleet_runs.parquet" for folder in PROJECT.fleet_folders]
 
 
@@ -34,11 +48,12 @@ rule carbon:
         INPUTS,
         runs=run_files("parquet/{run}/run.parquet", PROJECT.runs),
         fleets=FLEET_TABLES,
+        bases=lambda wildcards: PROJECT.scenario_files(wildcards.scenario)[:-1],
         scenario="config/scenarios/{scenario}.yaml",
     output:
         expand(
             "results/carbon/{{scenario}}/{table}.parquet",
-            table=["carbon", "verdicts", "assumptions", "fleet_carbon"],
+            table=SCENARIO_TABLES,
         ),
     log:
         "results/logs/carbon/{scenario}.log",
@@ -46,8 +61,23 @@ rule carbon:
         "../envs/edgecarbon.yaml"
     params:
         devices=plan.fingerprint(PROJECT.carbon_facts()),
+        jobs=plan.fingerprint(PROJECT.target_jobs()),
     shell:
         "python workflow/scripts/carbon.py --config $EDGECARBON_CONFIG --scenario {input.scenario} --out {output} 2> {log}"
+
+
+rule published_jobs:
+    input:
+        sources_of("workflow/scripts/published.py"),
+        jobs="config/inputs/published_jobs.yaml",
+    output:
+        "results/parquet/published/papers/published_jobs.parquet",
+    log:
+        "results/logs/published_jobs.log",
+    conda:
+        "../envs/edgecarbon.yaml"
+    shell:
+        "python workflow/scripts/published.py --jobs {input.jobs} --out {output} 2> {log}"
 
 
 rule database:
@@ -59,6 +89,7 @@ rule database:
             f"{folder}/fleet_scaling.parquet" for folder in PROJECT.scaling_folders
         ],
         validations=VALIDATION_TABLES,
+        published="results/parquet/published/papers/published_jobs.parquet",
         carbon=expand(
             "results/carbon/{scenario}/carbon.parquet",
             scenario=PROJECT.experiment.scenarios,

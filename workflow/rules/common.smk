@@ -66,7 +66,7 @@ def limit(resource, amount):
 
 INPUTS = sorted(
     str(path)
-    for path in Path(plan.INPUTS).iterdir()
+    for path in Path(plan.INPUTS).rglob("*")
     if path.suffix in (".yaml", ".csv")
 )
 PROJECT = load_or_stop()

@@ -11,7 +11,8 @@ def main(args):
     project = read_project(args.config)
     runs = [Path("results/parquet") / run.run_id / "run.parquet" for run in project.runs]
     scenarios = [Path("results/carbon") / name for name in project.experiment.scenarios]
-    folders = (project.fleet_folders, project.scaling_folders, project.validation_folders)
+    published = [Path("results/parquet/published/papers")]
+    folders = (project.fleet_folders, project.scaling_folders, project.validation_folders, published)
     counts = store.build_database(args.out, runs, scenarios, *folders)
     print(counts, file=sys.stderr)
 

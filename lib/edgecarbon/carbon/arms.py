@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from edgecarbon.carbon.formulas import (
     HOURS_PER_YEAR,
     embodied_grams,
     full_cycles,
+    multiplexed_idle_kwh,
     network_grams,
     operational_grams,
     radio_kwh_per_gb,
@@ -26,6 +27,8 @@ Look = Callable[[Assumption], Any]
 
 # Boundaries as the database names them to the scenario's fields.
 BOUNDARY_FIELDS = {"cpu_package+dram": "cpu_package_and_dram"}
+# What a measured run has in its energy and time already; a modelled one has not.
+INSIDE_A_MEASUREMENT = {"recomputation", "throttling_energy", "throttling_time"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Work:
     hours: Any
     data_bytes: Any
     weights_bytes: Any
+    idle_kwh: Any = 0.0
+    """Energy, at the meter's boundary, of a cloud machine's empty hours that falls on the runs."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ class Arm:
     life_lost_per_hour: Assumption | None
     fixed_attribution: Attribution | None
     """Charged so under every attribution: a cloud machine was bought for such work."""
+    idle_share: Assumption | None = None
+    idle_watts: Assumption | None = None
+    """Measured idle draw; goes before `idle_share`."""
+    avoided: Assumption | None = None
+    """Share of its making that is avoided when the run takes place elsewhere."""
+    coordinator: tuple[Assumption, Assumption, Assumption] | None = None
+    """Draw for this device (W) of the servers that coordinate it, their PUE and their grid."""
+    measured_boundaries: Mapping[str, Assumption] = field(default_factory=dict)
+    """Factors to the whole machine that were measured on this device; they go before the scenario's."""
 
     def attribution(self, variant: Attribution) -> Attribution:
         """How this device is charged under a variant."""
@@ -71,8 +85,10 @@ class Arm:
 
     def boundary_factor(self, boundary: str | None) -> Assumption:
         """From the meter's boundary to the whole machine."""
-        field = BOUNDARY_FIELDS.get(boundary or "", boundary or "")
-        return self.boundaries.get(field, self.boundaries["not_known"])
+        if boundary is not None and boundary in self.measured_boundaries:
+            return self.measured_boundaries[boundary]
+        name = BOUNDARY_FIELDS.get(boundary or "", boundary or "")
+        return self.boundaries.get(name, self.boundaries["not_known"])
 
     def site_factor(self, boundary: str | None) -> Assumption | None:
         """PUE in the cloud; the charger at the edge, for a device with a battery that was not metered at the plug."""
@@ -84,8 +100,52 @@ class Arm:
         site = self.site_factor(boundary)
         return look(self.boundary_factor(boundary)) * (1.0 if site is None else look(site))
 
+    def practised(self, work: Work, modelled: Any, look: Look) -> Work:
+        """The work with what practice adds to it, and with its part of a cloud machine's empty hours.
+
+        Args:
+            work: the run itself.
+            modelled: whether it is modelled: a measured run has recomputation and throttling inside.
+        """
+        given = self.side.practice
+
+        def factor(name: str) -> Any:
+            if name not in given:
+                return 1.0
+            return np.where(modelled, look(given[name]), 1.0) if name in INSIDE_A_MEASUREMENT else look(given[name])
+
+        again = factor("churn") * factor("replication")
+        energy_kwh = work.energy_kwh * again * factor("recomputation") * factor("throttling_energy")
+        hours = work.hours * again * factor("recomputation") * factor("throttling_time")
+        return Work(
+            energy_kwh=energy_kwh,
+            hours=hours / factor("availability"),
+            data_bytes=work.data_bytes * again,
+            weights_bytes=work.weights_bytes * again,
+            idle_kwh=self._idle_kwh(energy_kwh, hours, look),
+        )
+
+    def _idle_kwh(self, energy_kwh: Any, hours: Any, look: Look) -> Any:
+        if self.idle_share is None:
+            return 0.0
+        if self.idle_watts is not None:
+            watts = look(self.idle_watts)
+        else:
+            watts = look(self.idle_share) * np.divide(energy_kwh, hours) * 1000.0
+        tenants = np.divide(1.0, look(self.side.resource_share))
+        return multiplexed_idle_kwh(watts, hours, look(self.utilisation), tenants)
+
     def operational(self, work: Work, boundary: str | None, look: Look) -> Any:
-        return operational_grams(work.energy_kwh, look(self.grid), self.overhead(boundary, look))
+        """The machine's own electricity, and that of what coordinates it."""
+        own = operational_grams(work.energy_kwh + work.idle_kwh, look(self.grid), self.overhead(boundary, look))
+        if self.coordinator is None:
+            return own
+        _, pue, grid = self.coordinator
+        return own + operational_grams(self.coordinator_kwh(work, look), look(grid), look(pue))
+
+    def coordinator_kwh(self, work: Work, look: Look) -> Any:
+        """Energy of the coordinating servers that falls on the device, at the servers."""
+        return 0.0 if self.coordinator is None else look(self.coordinator[0]) * work.hours / 1000.0
 
     def network(self, work: Work, look: Look) -> Any:
         """Every segment of both paths, on the device's own grid."""
@@ -98,12 +158,17 @@ class Arm:
     def charged(self, work: Work, boundary: str | None, variant: Attribution, look: Look) -> Any:
         """Manufacturing charged to the work under an attribution."""
         attribution = self.attribution(variant)
-        embodied_kg = sum(look(part) for part in self.embodied)
+        embodied_kg = self.embodied_kg(look)
         lifetime_hours = look(self.lifetime) * HOURS_PER_YEAR
         if attribution == "marginal_wear":
             return self._wear(work, boundary, embodied_kg, lifetime_hours, look)
         share, used = look(self.side.resource_share), look(self.utilisation)
         return embodied_grams(embodied_kg, lifetime_hours, work.hours, share, attribution, used)
+
+    def embodied_kg(self, look: Look) -> Any:
+        """Manufacturing that counts: all of it, or what of a cloud machine's is avoided."""
+        made: Any = sum(look(part) for part in self.embodied)
+        return made if self.avoided is None else made * look(self.avoided)
 
     def _wear(self, work: Work, boundary: str | None, embodied_kg: Any, lifetime_hours: Any, look: Look) -> Any:
         lost = 0.0 if self.life_lost_per_hour is None else look(self.life_lost_per_hour)
@@ -121,6 +186,9 @@ class Arm:
         for boundary in boundaries:
             site = self.site_factor(boundary)
             found += [self.boundary_factor(boundary), *([] if site is None else [site])]
+        found += self.side.practice.values()
+        found += [part for part in (self.idle_watts or self.idle_share, self.avoided) if part is not None]
+        found += self.coordinator or ()
         for segment in (*self.side.data_path, *self.side.weights_path):
             found += segment.assumptions
         if self.battery is not None:
@@ -133,7 +201,7 @@ def build_arm(device: str, facts: Mapping[str, Any], scenario: ResolvedScenario,
 
     Args:
         facts: role, embodied, and optionally lifetime_years, lifetime (key), owner_utilisation, grid_zone, battery,
-            host_embodied (key).
+            host_embodied (key), measured_boundaries and idle_watts (assumptions; see `edgecarbon.carbon.measured`).
 
     Raises:
         UserError: a key that matches no entry, with the nearest.
@@ -165,6 +233,13 @@ def build_arm(device: str, facts: Mapping[str, Any], scenario: ResolvedScenario,
         fixed_attribution="used_hours"
         if role == "cloud" and scenario.settings.cloud.attribution == "used_hours"
         else None,
+        idle_share=scenario.idle_share if role == "cloud" else None,
+        idle_watts=facts.get("idle_watts") if role == "cloud" and scenario.idle_share is not None else None,
+        avoided=scenario.cloud_hardware_avoided if role == "cloud" else None,
+        coordinator=(scenario.coordinator, scenario.cloud.site_factor, scenario.cloud.grid)
+        if role == "edge" and scenario.coordinator is not None
+        else None,
+        measured_boundaries=facts.get("measured_boundaries", {}),
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from edgecarbon.config.scenario import Assumption
 
@@ -21,31 +24,30 @@ class Draws:
     Each is stratified (one draw in each of `count` equal slices of probability), so medians hardly depend on the seed.
     """
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, fixed: Mapping[str, Any] | None = None) -> None:
+        """
+        Args:
+            count: draws of each input.
+            fixed: values (or arrays of them) that stand in for the draws of the inputs of these names.
+        """
         self.count = count
+        self.fixed = fixed or {}
         self._seed = seed
-        self._uniform: dict[str, Array] = {}
         self._assumed: dict[str, Array] = {}
 
     def of(self, assumption: Assumption) -> Any:
         """Draws of an assumption, shape (count,); its value alone where it has no range."""
+        if assumption.name in self.fixed:
+            return self.fixed[assumption.name]
         if assumption.low == assumption.high:
             return assumption.value
         if assumption.name not in self._assumed:
-            uniform = self.uniform(assumption.name)
-            self._assumed[assumption.name] = split_log_uniform(
-                uniform, assumption.low, assumption.value, assumption.high
-            )
+            self._assumed[assumption.name] = quantile(assumption, self.uniform(assumption.name))
         return self._assumed[assumption.name]
 
     def uniform(self, name: str) -> Array:
         """Stratified uniform draws in (0, 1), shape (count,)."""
-        if name not in self._uniform:
-            digest = hashlib.sha256(name.encode()).digest()
-            generator = np.random.default_rng([self._seed, int.from_bytes(digest[:8], "big")])
-            slices = generator.permutation(self.count) + generator.uniform(1e-6, 1.0 - 1e-6, self.count)
-            self._uniform[name] = slices / self.count
-        return self._uniform[name]
+        return _stratified(self._seed, self.count, name)
 
     def normal(self, name: str) -> Array:
         """Standard normal draws, shape (count,)."""
@@ -56,15 +58,105 @@ class Draws:
         return np.asarray(stdtrit(degrees_of_freedom, self.uniform(name)), np.float64)
 
 
+class Plan(Draws):
+    """A plan of experiments in place of random draws: inputs move as it says, all others stand at their defaults."""
+
+    def __init__(self, count: int, moved: Mapping[str, Array] | None = None, fixed: Mapping[str, Any] | None = None):
+        """
+        Args:
+            count: experiments.
+            moved: by name of an input, the quantile of its prior in each experiment, shape (count,).
+            fixed: by name of an input, its value in each, shape (count,) or a scalar.
+        """
+        super().__init__(0, count, fixed)
+        self._moved = moved or {}
+
+    def of(self, assumption: Assumption) -> Any:
+        stands = assumption.name not in self._moved and assumption.name not in self.fixed
+        return assumption.value if stands else super().of(assumption)
+
+    def uniform(self, name: str) -> Array:
+        return np.asarray(self._moved.get(name, np.full(self.count, 0.5)), np.float64)
+
+
+@lru_cache(maxsize=32)  # scenarios of equal seed share them
+def _stratified(seed: int, count: int, name: str) -> Array:
+    digest = hashlib.sha256(name.encode()).digest()
+    generator = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    slices = generator.permutation(count) + generator.uniform(1e-6, 1.0 - 1e-6, count)
+    slices /= count
+    slices.flags.writeable = False
+    return slices
+
+
+def quantile(assumption: Assumption, uniform: Array) -> Array:
+    """Draws of an assumption's prior from uniform draws in (0, 1), of their shape and in their order."""
+    low, value, high = assumption.low, assumption.value, assumption.high
+    if low == high:
+        return np.full_like(uniform, value)
+    # A pure number within 0 to 1 is a share, and one from 1 upward a multiplier: neither passes 1.
+    pure = assumption.unit == "1"
+    floor, ceiling = float(pure and low >= 1), 1.0 if pure and high <= 1 else math.inf
+    match assumption.distribution:
+        case "split_log_uniform":
+            return split_log_uniform(uniform, low, value, high)
+        case "log_uniform":
+            return np.clip(low * np.exp(uniform * math.log(high / low)), low, high)
+        case "uniform":
+            return low + uniform * (high - low)
+        case "triangular":
+            return _triangular(uniform, low, value, high)
+        case "normal":
+            return _normal_halves(uniform, (low, value, high), (floor, ceiling))
+        case "lognormal":
+            ends = (math.log(low), math.log(value), math.log(high))
+            return np.exp(_normal_halves(uniform, ends, (math.log(floor) if floor else -math.inf, math.log(ceiling))))
+    raise ValueError(f"{assumption.name}: distribution: no prior is called '{assumption.distribution}'")
+
+
 def split_log_uniform(uniform: Array, low: float, value: float, high: float) -> Array:
-    """The prior of every ranged input: half of the draws log-uniform from low to value, half from value to high.
+    """The prior of every ranged input that states no other: half log-uniform from low to value, half on to high.
 
     So the default is the median, wherever in its range it lies. A piece that starts at zero is uniform instead.
     """
-    downward, upward = 1.0 - 2.0 * uniform, 2.0 * uniform - 1.0
-    below = value * (low / value) ** downward if low > 0 else value - (value - low) * downward
-    above = value * (high / value) ** upward if value > 0 else value + (high - value) * upward
-    return np.where(uniform < 0.5, below, above)
+    # From -1 at the low end to 1 at the high end. In place, since a million draws are limited by memory.
+    position = 2.0 * uniform
+    position -= 1.0
+    if low == 0:
+        upper = value * (high / value) ** np.maximum(position, 0.0) if value > 0 else high * position
+        return np.where(position < 0, value + value * position, upper)
+    drawn = np.where(position < 0, math.log(value / low), math.log(high / value))
+    drawn *= position
+    np.exp(drawn, out=drawn)
+    drawn *= value
+    # Rounding must not push a share above 1.
+    return np.clip(drawn, low, high, out=drawn)
+
+
+def _triangular(uniform: Array, low: float, mode: float, high: float) -> Array:
+    width = high - low
+    rising = low + np.sqrt(uniform * width * (mode - low))
+    falling = high - np.sqrt((1.0 - uniform) * width * (high - mode))
+    return np.where(uniform * width < mode - low, rising, falling)
+
+
+def _normal_halves(uniform: Array, interval: tuple[float, float, float], limits: tuple[float, float]) -> Array:
+    """Two normal halves that meet at the median and have the 95 % interval; each is cut at its limit by itself.
+
+    So the value stays the median wherever the limit cuts. The interval narrows by what is cut off: for a low end at
+    the limit itself, it begins at the 2.5 % quantile of what is left.
+
+    Args:
+        interval: low end, median, high end.
+        limits: least and greatest possible draw, no nearer to the median than the interval's ends.
+    """
+    low, median, high = interval
+    below, above = (median - low) / NORMAL_975, (high - median) / NORMAL_975
+    bottom = float(ndtr((limits[0] - median) / below)) if below > 0 else 0.0
+    top = float(ndtr((limits[1] - median) / above)) if above > 0 else 1.0
+    lower, upper = 2.0 * (0.5 - bottom) * uniform + bottom, 2.0 * (top - 0.5) * (uniform - 0.5) + 0.5
+    deviates = ndtri(np.where(uniform < 0.5, lower, upper))
+    return np.clip(median + deviates * np.where(uniform < 0.5, below, above), *limits)
 
 
 def interval_draws(normal: Array, value: Array, low: Array, high: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,17 @@ import numpy as np
 from edgecarbon.carbon.arms import Arm, build_arm
 from edgecarbon.carbon.draws import Array, Draws
 from edgecarbon.carbon.formulas import sci
+from edgecarbon.carbon.pairs import Pair, pairs_of
 from edgecarbon.carbon.verdicts import verdict_rows
-from edgecarbon.carbon.work import Judge, Run, drawn_energy, energy, value, work_of
+from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, value, work_of
 from edgecarbon.config.base import nearest
 from edgecarbon.config.inputs import Inputs
 from edgecarbon.config.scenario import Assumption, ResolvedScenario
 from edgecarbon.errors import UserError
 
 LOW, HIGH = 0.05, 0.95
-RUNS_AT_ONCE = 256
+# Figures (runs × draws) in one array: large enough that numpy pays, small enough for any machine.
+FIGURES_AT_ONCE = 2**20
 TOKENS_PER_UNIT = 1e6
 
 Row = dict[str, Any]
@@ -28,11 +30,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """Rows of the tables `carbon`, `verdicts` and `assumptions` for one scenario."""
+    """Rows of the tables `carbon`, `verdicts` and `assumptions` for one scenario, and the pairs that they are about."""
 
     carbon: list[Row]
     verdicts: list[Row]
     assumptions: list[Row]
+    judge: Judge = field(compare=False)
+    pairs: list[Pair] = field(compare=False)
 
 
 def evaluate(
@@ -70,7 +74,8 @@ def evaluate(
             raise UserError(f"{scenario.file}: device '{name}': {error}") from None
     # Stable: attributions and functional units keep their order within a run.
     carbon.sort(key=lambda row: (row["workload"], row["device"], row["repeat"]))
-    return Result(carbon, verdict_rows(judge, runs), _assumption_rows(judge, inputs, by_device))
+    pairs = list(pairs_of(judge, runs))
+    return Result(carbon, verdict_rows(judge, pairs), _assumption_rows(judge, inputs, by_device), judge, pairs)
 
 
 def _carbon_rows(judge: Judge, arm: Arm, runs: Sequence[Run]) -> Iterator[Row]:
@@ -78,18 +83,20 @@ def _carbon_rows(judge: Judge, arm: Arm, runs: Sequence[Run]) -> Iterator[Row]:
     for run in runs:
         by_boundary[run["boundary"]].append(run)
     for boundary, alike in by_boundary.items():
-        for start in range(0, len(alike), RUNS_AT_ONCE):
-            yield from _rows_of(judge, arm, boundary, alike[start : start + RUNS_AT_ONCE])
+        at_once = max(1, FIGURES_AT_ONCE // judge.draws.count)
+        for start in range(0, len(alike), at_once):
+            yield from _rows_of(judge, arm, boundary, alike[start : start + at_once])
 
 
 def _rows_of(judge: Judge, arm: Arm, boundary: str | None, runs: Sequence[Run]) -> Iterator[Row]:
     """Rows of runs of one device on one boundary."""
     settings, scenario = judge.scenario.settings, judge.scenario
-    intervals = [energy(run, settings.energy) for run in runs]
+    kind = charged_energy(scenario, arm)
+    intervals = [energy(run, kind) for run in runs]
     point = np.array([[one[0] or 0.0] for one in intervals], np.float64)
     look = judge.draws.of
-    default = work_of(judge, runs, point, value)
-    drawn = work_of(judge, runs, drawn_energy(judge, arm.device, intervals), look)
+    default = work_of(judge, arm, runs, point, value)
+    drawn = work_of(judge, arm, runs, drawn_energy(judge, arm.device, intervals), look)
     used = arm.operational(drawn, boundary, look) + arm.network(drawn, look)
     columns: dict[str, tuple[Array, Array, Array]] = {}
     for variant in settings.attributions:

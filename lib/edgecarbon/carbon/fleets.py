@@ -57,6 +57,7 @@ def fleet_carbon_rows(
 
 def _fleet(run: Row, members: Sequence[Row], arms: Mapping[str, Arm], variant: Attribution, draws: Draws) -> Row:
     steps, duration_s = run["steps"], run["steps"] * run["step_s"]
+    modelled = run["record_kind"] != "measured"
 
     def grams(look: Look) -> tuple[Any, Any]:
         operational: Any = 0.0
@@ -64,7 +65,7 @@ def _fleet(run: Row, members: Sequence[Row], arms: Mapping[str, Arm], variant: A
         for member in members:
             arm, boundary = arms[member["device"]], member["boundary"]
             joules = steps * sum(member[name] for name in ("compute_joules", "idle_joules", "radio_joules"))
-            work = Work(joules / JOULES_PER_KWH, duration_s / 3600.0, 0.0, 0.0)
+            work = arm.practised(Work(joules / JOULES_PER_KWH, duration_s / 3600.0, 0.0, 0.0), modelled, look)
             operational = operational + arm.operational(work, boundary, look)
             embodied = embodied + arm.charged(work, boundary, variant, look)
         return operational, embodied

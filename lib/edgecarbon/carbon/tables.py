@@ -44,6 +44,7 @@ ASSUMPTIONS = pa.schema(
         ("scenario", _TEXT),
         ("name", _TEXT),
         *((name, _REAL) for name in ("value", "low", "high")),
+        ("distribution", _TEXT),
         ("unit", _TEXT),
         ("source", _TEXT),
         ("year", _WHOLE),

@@ -32,6 +32,13 @@ def value(assumption: Assumption) -> float:
     return assumption.value
 
 
+def charged_energy(scenario: ResolvedScenario, arm: Arm) -> str:
+    """Which energy an arm is charged with: gross, or net of the idle draw that there would be anyway."""
+    settings = scenario.settings
+    already_on = arm.role == "edge" and settings.counterfactual.edge_already_on
+    return "net" if already_on else settings.energy
+
+
 def energy(run: Run, kind: str) -> Interval:
     """Energy of a run, gross or net of idle. Where idle was not measured the gross energy stands in."""
     if kind == "net" and run["net_energy_joules"] is not None:
@@ -56,8 +63,8 @@ def drawn_energy(judge: Judge, device: str, intervals: Sequence[Interval]) -> Ar
     return interval_draws(judge.draws.normal(f"energy/{device}"), known[:, 0], known[:, 1], known[:, 2])
 
 
-def work_of(judge: Judge, runs: Sequence[Run], energy_joules: Array, look: Look) -> Work:
-    """The work of runs, shape (runs, 1) or (runs, draws).
+def work_of(judge: Judge, arm: Arm, runs: Sequence[Run], energy_joules: Array, look: Look) -> Work:
+    """The work of an arm's runs with what practice adds, shape (runs, 1) or (runs, draws).
 
     A modelled run that takes more energy than its default also takes longer: both rest on the same assumed rate.
 
@@ -70,13 +77,14 @@ def work_of(judge: Judge, runs: Sequence[Run], energy_joules: Array, look: Look)
     modelled = np.array([[run["record_kind"] == "modelled"] for run in runs])
     every = scenario.settings.traffic.weights_every_steps
     exchanges = np.zeros_like(hours) if every is None else np.floor(_column(runs, "steps") / every)
-    return Work(
+    work = Work(
         energy_kwh=energy_joules / JOULES_PER_KWH,
         hours=hours * np.where(modelled, energy_joules / default, 1.0),
         data_bytes=_column(runs, "tokens") * look(scenario.bytes_per_token),
         # Sent and fetched: twice in each exchange.
         weights_bytes=2.0 * exchanges * _column(runs, "parameters") * look(scenario.bytes_per_parameter),
     )
+    return arm.practised(work, modelled, look)
 
 
 def _column(runs: Sequence[Run], name: str) -> Array:

@@ -17,6 +17,7 @@ from edgecarbon.store.database import PRESENT, blame, first_line, is_locked, lim
 from edgecarbon.store.parquet import FILES
 from edgecarbon.store.schema import SCENARIO_TABLES, TABLES, fingerprint
 from edgecarbon.store.schema_fleets import FLEET_TABLES, SCALING_TABLES
+from edgecarbon.store.schema_jobs import PUBLISHED_TABLES
 from edgecarbon.store.schema_runs import NESTED, READINGS, RUN_TABLES, RUNS, SAMPLES, STEPS
 from edgecarbon.store.schema_validation import VALIDATION_TABLES
 from edgecarbon.store.table import Table
@@ -28,6 +29,7 @@ FOLDERS: dict[str, tuple[tuple[Table, ...], str, Callable[[Path], str]]] = {
     "fleet": (FLEET_TABLES, "fleet_work", lambda place: f"{place.parent.name}/{place.name}"),
     "scaling": (SCALING_TABLES, "workload", lambda place: place.name),
     "validation": (VALIDATION_TABLES, "device", lambda place: place.name),
+    "published": (PUBLISHED_TABLES, "collection", lambda place: place.name),
 }
 OWNED = {"run": (RUN_TABLES, "run_id"), **{kind: (tables, column) for kind, (tables, column, _) in FOLDERS.items()}}
 
@@ -98,6 +100,7 @@ def build_database(
     fleet_dirs: Sequence[Path] = (),
     scaling_dirs: Sequence[Path] = (),
     validation_dirs: Sequence[Path] = (),
+    published_dirs: Sequence[Path] = (),
 ) -> BuildCounts:
     """Bring the database in line with the Parquet files: exactly these runs and scenarios, reading only what changed.
 
@@ -106,17 +109,19 @@ def build_database(
 
     Args:
         run_parquet: the run.parquet of each run, with its readings, steps and samples.parquet beside it.
-        carbon_dirs: a directory a scenario, named after it, with carbon, verdicts, assumptions and fleet_carbon.parquet.
+        carbon_dirs: a directory a scenario, named after it, with the Parquet file of each of `SCENARIO_TABLES`.
         fleet_dirs: a directory WORKLOAD/FLEET a fleet, with fleet_runs, fleet_members and fleet_spans.parquet.
         scaling_dirs: a directory a workload with a scaling study, with fleet_scaling.parquet.
         validation_dirs: a directory a device whose meters were tested, named after it, with meter_validation.parquet.
+        published_dirs: a directory a collection of published jobs, named after it, with published_jobs.parquet.
 
     Raises:
         UserError: a Parquet file is missing or unreadable, two belong to one run, or the database is open elsewhere.
     """
     sources = [_Source("run", path, tuple(path.with_name(f"{name}.parquet") for name in FILES)) for path in run_parquet]
     places_of = {
-        "scenario": carbon_dirs, "fleet": fleet_dirs, "scaling": scaling_dirs, "validation": validation_dirs
+        "scenario": carbon_dirs, "fleet": fleet_dirs, "scaling": scaling_dirs, "validation": validation_dirs,
+        "published": published_dirs,
     }  # fmt: skip
     for kind, places in places_of.items():
         names = [f"{table.name}.parquet" for table in FOLDERS[kind][0]]
@@ -131,7 +136,9 @@ def build_database(
             way_out = "Make room on the disk or in memory and start again: the build carries on."
             raise UserError(f"{database}: cannot be built ({first_line(error)}). {way_out}") from None
         _discard(database, f"is damaged ({first_line(error)})")
-    return build_database(database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs, validation_dirs)
+    return build_database(
+        database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs, validation_dirs, published_dirs
+    )
 
 
 def _open(database: Path) -> duckdb.DuckDBPyConnection:

@@ -82,6 +82,16 @@ def read_runs(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
             raise blame(run_parquet, RUNS.select_list, error) from None
 
 
+def read_totals(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
+    """Rows of `run_totals` (what a run says of its device beside its headline), straight from the files."""
+    if not run_parquet:
+        return []
+    with duckdb.connect() as connection:
+        nested = f"SELECT run_id, unnest(totals) AS row FROM {scan(run_parquet)} WHERE {PRESENT}"
+        columns = ", ".join(f'row."{name}" AS "{name}"' for name in ("window", "boundary", "joules", "provenance", "status", "coverage"))
+        return _rows(connection.sql(f"SELECT run_id, {columns} FROM ({nested}) ORDER BY run_id"))
+
+
 def scan(files: Sequence[Path]) -> str:
     """A read_parquet call over exactly these files: * and [ in a name are no patterns, = no partition."""
     return f"read_parquet([{', '.join(_literal(file) for file in files)}], hive_partitioning = false)"

@@ -6,7 +6,9 @@ import hashlib
 
 import pyarrow as pa
 
+from edgecarbon.store.schema_decisions import PER_SCENARIO
 from edgecarbon.store.schema_fleets import FLEET_CARBON, FLEET_TABLES, SCALING_TABLES
+from edgecarbon.store.schema_jobs import PROJECTIONS, PUBLISHED_TABLES
 from edgecarbon.store.schema_runs import NESTED, RUN_TABLES, RUNS
 from edgecarbon.store.schema_scenarios import ASSUMPTIONS, CARBON, VERDICTS
 from edgecarbon.store.schema_validation import VALIDATION_TABLES
@@ -36,11 +38,11 @@ FLAGS = {
 
 INGESTED = define(
     "ingested",
-    "One row a run, scenario, fleet, scaling study or test of meters in the database: what decides whether it is read again.",
+    "One row a run, scenario, fleet, scaling study, test of meters or collection of published jobs in the database: what decides whether it is read again.",
     "written by the build",
     """
-kind | VARCHAR | | run, scenario, fleet, scaling or validation
-key | VARCHAR | | run_id, name of the scenario, WORKLOAD/FLEET, workload, or device
+kind | VARCHAR | | run, scenario, fleet, scaling, validation or published
+key | VARCHAR | | run_id, name of the scenario, WORKLOAD/FLEET, workload, device, or collection
 path | VARCHAR | | path of run.parquet, or of the directory
 stamp | VARCHAR | | size and modification time of the files: equal ones are not opened
 content_sha256 | VARCHAR | | hash of the files' bytes: a file that was only touched is not read again
@@ -66,13 +68,14 @@ quantile_975 | DOUBLE | 1 | two-sided 95 % factor
 """,
 )
 
-SCENARIO_TABLES = (CARBON, VERDICTS, ASSUMPTIONS, FLEET_CARBON)
+SCENARIO_TABLES = (CARBON, VERDICTS, ASSUMPTIONS, *PER_SCENARIO, PROJECTIONS, FLEET_CARBON)
 TABLES = (
     *RUN_TABLES,
     *SCENARIO_TABLES,
     *FLEET_TABLES,
     *SCALING_TABLES,
     *VALIDATION_TABLES,
+    *PUBLISHED_TABLES,
     INGESTED,
     SCHEMA_VERSION,
     STUDENT_T,

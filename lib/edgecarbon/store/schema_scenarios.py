@@ -63,6 +63,7 @@ name | VARCHAR | | name of the input
 value | DOUBLE | assumptions.unit | value
 low | DOUBLE | assumptions.unit | lower end of its range
 high | DOUBLE | assumptions.unit | upper end of its range
+distribution | VARCHAR | | prior over that range: split_log_uniform, log_uniform, uniform, triangular, normal or lognormal
 unit | VARCHAR | | unit of the value
 source | VARCHAR | | where it is from
 year | BIGINT | | year that it is for

@@ -10,6 +10,7 @@ _ARROW = {
     "VARCHAR": pa.string(),
     "VARCHAR[]": pa.list_(pa.string()),
     "DOUBLE": pa.float64(),
+    "DOUBLE[]": pa.list_(pa.float64()),
     "BIGINT": pa.int64(),
     "BOOLEAN": pa.bool_(),
 }

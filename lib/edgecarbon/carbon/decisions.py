@@ -1,0 +1,83 @@
+"""Everything that is asked of the pairs of a scenario beside their verdict, kept by content from one start to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecarbon.carbon.breakeven import break_even_rows, map_rows
+from edgecarbon.carbon.claims import claim_rows
+from edgecarbon.carbon.instrument import instrument_rows
+from edgecarbon.carbon.owner import owner_rows
+from edgecarbon.carbon.pairs import Pair
+from edgecarbon.carbon.sensitivity import Row, sensitivity_rows
+from edgecarbon.carbon.standard import standard_rows
+from edgecarbon.carbon.work import Judge
+from edgecarbon.config.claims import Claim
+
+PER_PAIR = ("sensitivity", "break_even", "break_even_maps", "standard", "owner")
+
+
+def decision_rows(
+    judge: Judge, pairs: Sequence[Pair], claims: Sequence[Claim], cache: Path | None = None, code: str = ""
+) -> dict[str, list[Row]]:
+    """Rows by table: those of `PER_PAIR`, `claims` and `instrument`.
+
+    Args:
+        cache: folder that keeps the rows of each pair under a hash of all that they follow from; None keeps none.
+        code: what stands for the version of the code in that hash.
+    """
+    tables: dict[str, list[Row]] = {name: [] for name in PER_PAIR}
+    for pair in pairs:
+        for name, rows in _kept(cache, judge, pair, code, _of_pair).items():
+            tables[name] += rows
+    return {**tables, "claims": claim_rows(judge, pairs, claims), "instrument": instrument_rows(judge, pairs)}
+
+
+def _of_pair(judge: Judge, pair: Pair) -> dict[str, list[Row]]:
+    sensitivity = sensitivity_rows(judge, pair)
+    return {
+        "sensitivity": sensitivity,
+        "break_even": break_even_rows(judge, pair, sensitivity),
+        "break_even_maps": map_rows(judge, pair, sensitivity),
+        "standard": standard_rows(judge, pair),
+        "owner": owner_rows(judge, pair),
+    }
+
+
+def _kept(
+    cache: Path | None, judge: Judge, pair: Pair, code: str, work_out: Callable[[Judge, Pair], dict[str, list[Row]]]
+) -> dict[str, list[Row]]:
+    """The pair's rows from the cache, or worked out and put there. A damaged file is worked out anew."""
+    if cache is None:
+        return work_out(judge, pair)
+    file = cache / f"{fingerprint(judge, pair, code)}.json"
+    try:
+        found: dict[str, list[Row]] = json.loads(file.read_text(encoding="utf-8"))
+        if found.keys() == set(PER_PAIR):
+            file.touch()  # still in use: what is not can be told by its age
+            return found
+    except (OSError, ValueError, AttributeError):
+        pass
+    rows = work_out(judge, pair)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(rows), encoding="utf-8")
+    partial.replace(file)
+    return rows
+
+
+def fingerprint(judge: Judge, pair: Pair, code: str) -> str:
+    """Hash of all that a pair's rows follow from: assumptions with their priors, runs, settings, and the code."""
+    settings = judge.scenario.settings.model_dump(mode="json", include={
+        "seed", "draws", "energy", "attributions", "traffic", "counterfactual", "owner", "sensitivity",
+    })  # fmt: skip
+    sides: list[Any] = [[repr(side.arm), repr(side.mean), repr(side.interval), side.standard_error, side.known]
+                        for side in (pair.cloud, pair.edge)]  # fmt: skip
+    scenario = judge.scenario
+    rest = [repr(one) for one in (scenario.prices, scenario.bytes_per_token, scenario.bytes_per_parameter)]
+    text = json.dumps([code, scenario.name, settings, sides, rest], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,41 @@
+"""Names of inputs in words, for tables and axes."""
+
+from __future__ import annotations
+
+from edgecarbon.config.scenario import PRACTICE, Assumption
+
+# By the first part of an input's name; {} is the rest.
+_KINDS = {
+    "energy": "energy of {}",
+    "repeats": "spread of repeats, {}",
+    "grid": "grid intensity, {}",
+    "embodied": "making of {}",
+    "lifetimes": "lifetime, {}",
+    "utilisation": "utilisation, {}",
+    "pue": "PUE, {}",
+    "charger_factor": "charger, {}",
+    "segments": "network, {}",
+    "radios": "radio, {}",
+    "batteries": "battery, {}",
+    "device": "{} (its own)",
+    "reference_devices": "{}",
+}
+
+
+def label(one: Assumption) -> str:
+    """An input in words: `grid/USA/2024` is `grid intensity, USA 2024`."""
+    kind, _, rest = one.name.partition("/")
+    if kind == "boundary_factor":
+        return f"whole machine, {rest.replace('-', ' ')}"
+    if kind in ("energy", "embodied"):
+        return _KINDS[kind].format(rest)
+    words = rest.replace("/", " ").replace("_", " ")
+    if kind == "scenario":
+        section, _, field = rest.partition(".")
+        field = field.removeprefix("practice.").removeprefix("practice_")
+        return (
+            f"{section}: {field.replace('_', ' ')}"
+            if field not in PRACTICE
+            else f"{field.replace('_', ' ')} ({section})"
+        )
+    return _KINDS.get(kind, kind + ", {}").format(words)

@@ -1,0 +1,62 @@
+"""What the runs themselves say of a device, in place of an assumption: its whole machine's factor, its idle draw."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecarbon.config.scenario import Assumption
+
+Row = Mapping[str, Any]
+WHOLE = "wall"
+COVERED = 0.95
+
+
+def measured_facts(runs: Sequence[Row], totals: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """By device, the facts that go before a scenario's assumptions: `measured_boundaries` and `idle_watts`.
+
+    A factor from a meter's boundary to the whole machine is measured where a wall meter saw the same training windows,
+    both all of them; the spread of the runs is its range.
+
+    Args:
+        runs: rows of table `runs`.
+        totals: rows of table `run_totals` of the same runs.
+    """
+    devices = {run["run_id"]: run["device"] for run in runs if run["record_kind"] == "measured"}
+    factors: dict[tuple[str, str], list[float]] = defaultdict(list)
+    seen: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in totals:
+        if row["run_id"] in devices and row["window"] == "train" and row["joules"] and _sound(row):
+            seen[row["run_id"]][row["boundary"]] = row
+    for run_id, by_boundary in seen.items():
+        for boundary, row in by_boundary.items():
+            if boundary != WHOLE and WHOLE in by_boundary:
+                factors[devices[run_id], boundary].append(by_boundary[WHOLE]["joules"] / row["joules"])
+    facts: dict[str, dict[str, Any]] = defaultdict(dict)
+    for (device, boundary), ratios in sorted(factors.items()):
+        name, what = f"device/{device}/whole machine over {boundary}", "wall meter over the narrower one"
+        facts[device].setdefault("measured_boundaries", {})[boundary] = _measured(name, ratios, "1", what, device)
+    idle: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        if run["record_kind"] == "measured" and run["idle_watts"]:
+            idle[run["device"]].append(run["idle_watts"])
+    for device, watts in sorted(idle.items()):
+        facts[device]["idle_watts"] = _measured(f"device/{device}/idle", watts, "W", "idle windows", device)
+    return dict(facts)
+
+
+def _sound(row: Row) -> bool:
+    """Whether a meter, and no assumption, saw all of the window. A board's total is partial by its boundary alone."""
+    whole = row["status"] == "complete" if row["boundary"] == WHOLE else (row["coverage"] or 0.0) >= COVERED
+    return bool(whole and row["provenance"] in ("measured", "modelled"))
+
+
+def _measured(name: str, values: Sequence[float], unit: str, what: str, device: str) -> Assumption:
+    runs = f"{len(values)} run" + ("s" if len(values) > 1 else "")
+    return Assumption(
+        name, float(np.mean(values)), min(values), max(values), unit, f"measured: {what}, in {runs} of this experiment",
+        None, device, "this project's data", "measured",
+    )  # fmt: skip

@@ -1,0 +1,261 @@
+"""Which assumption decides: Morris screen, Sobol indices, tornado, and the value of each input that turns the verdict.
+
+All of it is about ln(cloud/edge) of a pair of devices. Plans come from SALib (J. Herman, W. Usher, JOSS 2(9), 2017):
+Morris's elementary effects (Technometrics 33(2), 1991), Sobol's first and total order (A. Saltelli et al., Computer
+Physics Communications 181(2), 2010). Attribution is no random input: each has indices of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws, ndtri, quantile
+from edgecarbon.carbon.labels import label
+from edgecarbon.carbon.pairs import Average, Pair, parts
+from edgecarbon.carbon.work import Judge
+from edgecarbon.config.scenario import Assumption
+
+TORNADO = (0.05, 0.95)
+# The Morris screen steps over the whole range; of a prior without ends, over the middle 95 % of it.
+SCREENED = (0.025, 0.975)
+LEVELS = 4
+RESAMPLES = 100
+# How far from its default a value is looked for that turns the verdict, and in how many steps.
+SPANS = (100.0, 10.0, 3.0)
+STEPS = 401
+
+Row = dict[str, Any]
+Indices = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where an input turns the verdict: its value, and how many times beyond its range that lies (1 or less: within)."""
+
+    value: float
+    distance: float
+
+
+def sensitivity_rows(judge: Judge, pair: Pair) -> list[Row]:
+    """Rows of `sensitivity` for a pair: one an attribution and input. None where an energy is not known."""
+    inputs = pair.inputs(judge) if pair.known else []
+    if not inputs:
+        return []
+    attributions = judge.scenario.settings.attributions
+    morris, sobol = _morris(judge, pair, inputs), _sobol(judge, pair, inputs)
+    low, high = _tornado(judge, pair, inputs)
+    turns = [turn(judge, pair, one) for one in inputs]
+    rows = []
+    for row, variant in enumerate(attributions):
+        for column, one in enumerate(inputs):
+            turned = turns[column][row]
+            rows.append({
+                **identity(judge, pair), "attribution": variant, "input": one.name, "label": label(one),
+                "value": one.value, "low": one.low, "high": one.high, "unit": one.unit,
+                "distribution": one.distribution,
+                "morris_mu_star": finite(morris["mu_star"][row, column]),
+                "morris_sigma": finite(morris["sigma"][row, column]),
+                "sobol_first": finite(sobol["S1"][row, column]),
+                "sobol_first_confidence": finite(sobol["S1_conf"][row, column]),
+                "sobol_total": finite(sobol["ST"][row, column]),
+                "sobol_total_confidence": finite(sobol["ST_conf"][row, column]),
+                "ratio_at_low": finite(low[row, column]), "ratio_at_high": finite(high[row, column]),
+                "reversal_value": turned.value if turned else None,
+                "reversal_distance": turned.distance if turned else None,
+            })  # fmt: skip
+    return rows
+
+
+def identity(judge: Judge, pair: Pair) -> Row:
+    """What every row about a pair begins with."""
+    return {
+        "scenario": judge.scenario.name,
+        "workload": pair.workload,
+        "cloud_device": pair.cloud.arm.device,
+        "edge_device": pair.edge.arm.device,
+    }
+
+
+def log_ratio(judge: Judge, pair: Pair, draws: Draws) -> Array:
+    """ln(cloud/edge), shape (attributions, draws); not finite where a side emits nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(np.broadcast_to(pair.ratio(judge, draws), (_variants(judge), draws.count)))
+
+
+def sobol_indices(logs: Array, inputs: int, seed: int) -> Indices:
+    """Sobol's indices with 95 % bootstrap half-widths, from evaluations in the order of Sobol's plan.
+
+    The estimators are those of `SALib.analyze.sobol` (first order: A. Saltelli et al. 2010; total: M. Jansen 1999). It
+    draws each resample anew for each input; here one product of matrices holds all resamples of all inputs at once.
+
+    Args:
+        logs: shape (outputs, samples × (inputs + 2)).
+
+    Returns:
+        S1, S1_conf, ST and ST_conf, shape (outputs, inputs) each; NaN where an output is not finite or never moves.
+    """
+    samples = logs.shape[1] // (inputs + 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = (logs - logs.mean(axis=1, keepdims=True)) / logs.std(axis=1, keepdims=True)
+        blocks = scaled.reshape(len(logs), samples, inputs + 2)
+        one, mixed, other = blocks[:, :, :1], blocks[:, :, 1:-1], blocks[:, :, -1:]
+        counts = np.random.default_rng(seed).multinomial(samples, np.full(samples, 1.0 / samples), RESAMPLES)
+        weights = np.vstack([np.ones(samples), counts]) / samples  # the first row is the sample itself
+        variance = weights @ ((one**2 + other**2) / 2) - (weights @ ((one + other) / 2)) ** 2
+        first = weights @ (other * (mixed - one)) / variance
+        total = weights @ ((one - mixed) ** 2) / 2 / variance
+    wide = NORMAL_975
+    return {
+        "S1": first[:, 0], "S1_conf": wide * first[:, 1:].std(axis=1, ddof=1),
+        "ST": total[:, 0], "ST_conf": wide * total[:, 1:].std(axis=1, ddof=1),
+    }  # fmt: skip
+
+
+def sobol_plan(names: Sequence[str], samples: int, seed: int) -> Plan:
+    """Sobol's plan of samples × (inputs + 2) experiments. Never filter or sort them: their order counts."""
+    return _plan(names, _sobol_sample(len(names), samples, seed))
+
+
+@cache
+def _sobol_sample(inputs: int, samples: int, seed: int) -> Array:
+    from SALib.sample import sobol
+
+    unit = sobol.sample(_problem(inputs), samples, calc_second_order=False, seed=seed)
+    return np.asarray(np.clip(unit, 1e-6, 1.0 - 1e-6), np.float64)
+
+
+def _sobol(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> Indices:
+    settings = judge.scenario.settings
+    plan = sobol_plan([one.name for one in inputs], settings.sensitivity.sobol_samples, settings.seed)
+    return sobol_indices(log_ratio(judge, pair, plan), len(inputs), settings.seed)
+
+
+def _morris(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> Indices:
+    """Morris's mu* and sigma, shape (attributions, inputs)."""
+    from SALib.analyze import morris
+
+    settings, names = judge.scenario.settings, [one.name for one in inputs]
+    unit = _morris_sample(len(names), settings.sensitivity.morris_trajectories, settings.seed)
+    logs = log_ratio(judge, pair, _plan(names, SCREENED[0] + (SCREENED[1] - SCREENED[0]) * unit))
+    found = [
+        morris.analyze(_problem(len(names)), unit, row, num_levels=LEVELS, num_resamples=2, seed=1) for row in logs
+    ]
+    return {name: np.array([one[name] for one in found], np.float64) for name in ("mu_star", "sigma")}
+
+
+@cache
+def _morris_sample(inputs: int, trajectories: int, seed: int) -> Array:
+    from SALib.sample import morris
+
+    found: Array = morris.sample(_problem(inputs), trajectories, num_levels=LEVELS, seed=seed)
+    return found
+
+
+def _problem(inputs: int) -> dict[str, Any]:
+    names = [f"x{number}" for number in range(inputs)]
+    return {"num_vars": inputs, "names": names, "bounds": [[0.0, 1.0]] * inputs}
+
+
+def _plan(names: Sequence[str], unit: Array) -> Plan:
+    return Plan(len(unit), {name: np.ascontiguousarray(unit[:, column]) for column, name in enumerate(names)})
+
+
+def _tornado(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> tuple[Array, Array]:
+    """Cloud over edge with each input alone at either end, shape (attributions, inputs) each."""
+    count = 2 * len(inputs)
+    fixed: dict[str, Array] = {}
+    moved: dict[str, Array] = {}
+    for column, one in enumerate(inputs):
+        ends = slice(2 * column, 2 * column + 2)
+        if one.unit == "J":  # the spread of repeats has no value to move, only its quantile
+            moved[one.name] = np.full(count, 0.5)
+            moved[one.name][ends] = TORNADO
+        else:
+            fixed[one.name] = np.full(count, one.value)
+            fixed[one.name][ends] = ends_of(pair, one)
+    ratios = np.exp(log_ratio(judge, pair, Plan(count, moved, fixed)))
+    return ratios[:, 0::2], ratios[:, 1::2]
+
+
+def ends_of(pair: Pair, one: Assumption) -> Array:
+    """The 5 and 95 % quantiles of an input, shape (2,)."""
+    ends = np.array(TORNADO)
+    if one.name in (pair.cloud.energy_name, pair.edge.energy_name):
+        interval = (np.array([end]) for end in (one.value, one.low, one.high))
+        return np.asarray(interval_draws(np.asarray(ndtri(ends), np.float64), *interval)[0])
+    return quantile(one, ends)
+
+
+def turn(judge: Judge, pair: Pair, one: Assumption) -> list[Turn | None]:
+    """By attribution, the value of an input nearest its range that turns the verdict, all others at their defaults.
+
+    Looked for up to a hundred times above and below the default, within what the quantity can be at all: a share stays at
+    most 1, a multiplier at least 1, a life longer than the run.
+    """
+    nothing: list[Turn | None] = [None] * _variants(judge)
+    if one.unit == "J" or one.value <= 0:
+        return nothing
+    for span in SPANS:
+        values = np.geomspace(*_reach(judge, pair, one, span), STEPS)
+        try:
+            logs = log_ratio(judge, pair, Plan(STEPS, fixed={one.name: values}))
+        except ValueError:
+            continue  # a run longer than the lifetime, this far out
+        return [_nearest_turn(one, values, row) for row in logs]
+    return nothing
+
+
+def _reach(judge: Judge, pair: Pair, one: Assumption, span: float) -> tuple[float, float]:
+    low, high = one.value / span, one.value * span
+    if one.unit == "1" and one.low >= 1:
+        low = 1.0
+    if one.unit == "1" and one.high <= 1:
+        high = 1.0
+    if one.unit == "years":
+        center = Plan(1)
+        held = (longest_hours(judge, side, center) for side in (pair.cloud, pair.edge) if side.arm.lifetime == one)
+        low = max(low, *(1.001 * hours / 8760.0 for hours in held))
+    return min(low, one.value), max(high, one.value)
+
+
+def longest_hours(judge: Judge, side: Average, draws: Draws) -> float:
+    """The longest time that a side's average run holds its device, h."""
+    return float(np.max(side.work(Judge(judge.scenario, draws, judge.arms)).hours))
+
+
+def _nearest_turn(one: Assumption, values: Array, logs: Array) -> Turn | None:
+    """The crossing of zero that lies least far beyond the range, by a straight line between steps."""
+    with np.errstate(invalid="ignore"):
+        before = np.flatnonzero(np.isfinite(logs[:-1]) & np.isfinite(logs[1:]) & (logs[:-1] * logs[1:] <= 0))
+    found = []
+    for index in before:
+        start, end = logs[index], logs[index + 1]
+        if start == end:
+            continue  # both at zero: the input plays no part
+        share = start / (start - end)
+        value = math.exp(math.log(values[index]) + share * math.log(values[index + 1] / values[index]))
+        found.append(Turn(value, value / one.high if value >= one.value else one.low / value))
+    return min(found, key=lambda turned: turned.distance, default=None)
+
+
+def center_ratio(judge: Judge, pair: Pair) -> Array:
+    """Cloud over edge with every input at its default, shape (attributions,)."""
+    center = Plan(1)
+    cloud, edge = (parts(judge, side, center).total for side in (pair.cloud, pair.edge))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((cloud / edge)[:, 0])
+
+
+def _variants(judge: Judge) -> int:
+    return len(judge.scenario.settings.attributions)
+
+
+def finite(value: Any) -> float | None:
+    """A float, or None for what is no number."""
+    return float(value) if np.isfinite(value) else None

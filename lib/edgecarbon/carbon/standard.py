@@ -1,0 +1,44 @@
+"""The standard table: each verdict under the lifetimes and utilisations that publications differ in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgecarbon.carbon.pairs import Pair
+from edgecarbon.carbon.sensitivity import Row, identity
+from edgecarbon.carbon.verdicts import ratio_quantiles
+from edgecarbon.carbon.work import Judge
+from edgecarbon.config.scenario import Assumption
+
+LIFETIMES_YEARS = (2.0, 4.0)
+UTILISATIONS = (0.2, 0.8)
+
+
+def standard_rows(judge: Judge, pair: Pair) -> list[Row]:
+    """Rows of `standard` for a pair: one an attribution, lifetime and utilisation of the edge device."""
+    if not pair.known:
+        return []
+    rows = []
+    for years in LIFETIMES_YEARS:
+        for used in UTILISATIONS:
+            found = ratio_quantiles(with_edge(pair, lifetime=years, utilisation=used).ratio(judge, judge.draws))
+            for variant, (median, low, high, probability) in zip(
+                judge.scenario.settings.attributions, found, strict=True
+            ):
+                rows.append({
+                    **identity(judge, pair), "attribution": variant, "lifetime_years": years, "utilisation": used,
+                    "ratio_cloud_over_edge": median, "ratio_low": low, "ratio_high": high,
+                    "probability_edge_wins": probability,
+                })  # fmt: skip
+    return rows
+
+
+def with_edge(pair: Pair, lifetime: float, utilisation: float) -> Pair:
+    """The pair with lifetime (years) and utilisation of its edge device alone replaced by values without a range."""
+    arm = pair.edge.arm
+    changed = replace(arm, lifetime=_stated(arm.lifetime, lifetime), utilisation=_stated(arm.utilisation, utilisation))
+    return replace(pair, edge=replace(pair.edge, arm=changed))
+
+
+def _stated(one: Assumption, value: float) -> Assumption:
+    return replace(one, name=f"{one.name}={value:g}", value=value, low=value, high=value)
