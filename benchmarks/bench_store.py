@@ -50,7 +50,7 @@ def carbon(folder: Path, *_: int) -> Told:
     from edgecarbon.carbon.evaluation import evaluate
     from edgecarbon.carbon.tables import write_result
     from edgecarbon.config.inputs import load_inputs
-    from edgecarbon.config.scenario import load_scenario
+    from edgecarbon.config.resolve import load_scenario
     from edgecarbon.store import read_runs
 
     inputs = load_inputs(ROOT / "config/inputs")

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgecarbon.carbon.arms import Arm, Work, build_arm
 from edgecarbon.carbon.work import value
+from edgecarbon.config.assumptions import ResolvedScenario
 from edgecarbon.config.fleet import Fleet, Links, Radio
 from edgecarbon.config.inputs import Inputs, ReferenceDevice
-from edgecarbon.config.scenario import ResolvedScenario
 from edgecarbon.config.workload import Workload
 from edgecarbon.errors import UserError
 from edgecarbon.fleet.edge import place_edge

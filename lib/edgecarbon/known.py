@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgecarbon import plan, store
 from edgecarbon.config.inputs import load_inputs
-from edgecarbon.config.scenario import load_scenario
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.forecast import Known
 
 RESULTS = Path("results")

@@ -18,7 +18,7 @@ from edgecarbon.config.devices import Device, DevicesFile, RemoteDevice
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.fleet import Fleet
 from edgecarbon.config.inputs import Inputs, ReferenceDevice, load_inputs
-from edgecarbon.config.scenario import load_scenario
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.errors import UserError
 from edgecarbon.order import Run
 from edgecarbon.records import write_atomically

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from edgecarbon.config.based import read_scenarios, scenario_files
-from edgecarbon.config.scenario import load_scenario
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.errors import UserError
 
 OWN = {"based_on": "default", "title": "Mine", "description": "Made for a test."}
@@ -63,8 +63,12 @@ def test_literals_grids_and_lists_are_replaced_whole(folder: Path):
     assert found["cloud"]["resource_share"] == literal
     assert (found["cloud"]["grid"], found["edge"]["grid"]) == (grid, {"zone": "FRA", "year": 2024})
     assert (found["attributions"], found["edge"]["data_path"]) == (["sunk"], [])
-    grown = write(folder, "grown", {**OWN, "based_on": "mine", "edge": {"grid": grid}})
-    assert full(grown)["edge"]["grid"] == grid
+    # A grid by zone over a literal, and over one by zone whose profile must not stay.
+    other, hourly = {"zone": "DEU", "year": 2024}, {"zone": "FRA", "year": 2024, "profile": "illustration-solar-dip"}
+    grown = write(folder, "grown", {**OWN, "based_on": "mine", "cloud": {"grid": other}, "edge": {"grid": hourly}})
+    last = write(folder, "last", {**OWN, "based_on": "grown", "edge": {"grid": other}})
+    assert (full(grown)["cloud"]["grid"], full(grown)["edge"]["grid"]) == (other, hourly)
+    assert full(last)["edge"]["grid"] == other
     # Half a literal over a whole one would go under the other's source.
     half = write(folder, "half", {**OWN, "cloud": {"resource_share": {"value": 0.5}}})
     with pytest.raises(UserError, match=r"half\.yaml: cloud\.resource_share\.unit: required, and not given"):

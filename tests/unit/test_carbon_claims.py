@@ -15,9 +15,10 @@ from edgecarbon.carbon.claims import claim_rows, holds
 from edgecarbon.carbon.draws import Draws
 from edgecarbon.carbon.pairs import pairs_of
 from edgecarbon.carbon.work import Judge
+from edgecarbon.config.assumptions import ResolvedScenario
 from edgecarbon.config.claims import Claim
 from edgecarbon.config.inputs import load_inputs
-from edgecarbon.config.scenario import ResolvedScenario, load_scenario
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.errors import UserError
 
 CLAIMS = {claim.name: claim for claim in cases.INPUTS.claims}

@@ -13,8 +13,8 @@ from scipy import stats
 
 from edgecarbon.carbon.draws import Draws, quantile
 from edgecarbon.carbon.evaluation import evaluate
+from edgecarbon.config.assumptions import Assumption
 from edgecarbon.config.quantities import Distribution
-from edgecarbon.config.scenario import Assumption
 from edgecarbon.errors import UserError
 
 PRIORS = get_args(Distribution)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgecarbon.carbon import draws
 from edgecarbon.carbon.evaluation import evaluate
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 # --- intervals
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edgecarbon.config.inputs import load_inputs
 from edgecarbon.config.profiles import Greenest, Profile, ProfileEntry, Window, load_profiles
-from edgecarbon.config.scenario import load_scenario
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.errors import UserError
 
 SHIPPED = "illustration-solar-dip"

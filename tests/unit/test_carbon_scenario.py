@@ -11,7 +11,8 @@ import yaml
 
 from edgecarbon.config.based import read_scenarios
 from edgecarbon.config.inputs import load_inputs
-from edgecarbon.config.scenario import PRACTICE, load_scenario
+from edgecarbon.config.practice import PRACTICE
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"

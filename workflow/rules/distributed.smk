@@ -62,7 +62,7 @@ rule fleet_forecast:
         members_runs,
         network_file,
         plan="results/fleets/{workload}/{fleet}/plan.json",
-        scenario=f"config/scenarios/{PROJECT.experiment.scenarios[0]}.yaml",
+        scenario=PROJECT.scenario_files(PROJECT.experiment.scenarios[0]),
     output:
         "results/fleets/{workload}/{fleet}/forecast.json",
     log:

@@ -45,12 +45,12 @@ def plan_inputs(wildcards):
     """What the planner goes by; a plan of one's own needs nothing measured."""
     if PROJECT.fleets[wildcards.fleet].plan:
         return []
-    scenario = f"config/scenarios/{PROJECT.experiment.scenarios[0]}.yaml"
+    scenario = PROJECT.scenario_files(PROJECT.experiment.scenarios[0])
     by_carbon = PROJECT.fleets[wildcards.fleet].objective == "carbon"
     return [
         *members_runs(wildcards),
         *network_file(wildcards),
-        *([scenario] if by_carbon else []),
+        *(scenario if by_carbon else []),
     ]
 
 

@@ -33,3 +33,18 @@ rule page:
         config=PROJECT.config_name,
     shell:
         "python workflow/scripts/page.py --config $EDGECARBON_CONFIG --database {input.database} --out {output} 2> {log}"
+
+
+rule tables:
+    input:
+        sources_of("workflow/scripts/tables.py"),
+        database="results/edgecarbon.duckdb",
+    output:
+        tables=directory("results/tables"),
+        sci=directory("results/sci"),
+    log:
+        "results/logs/tables.log",
+    conda:
+        "../envs/edgecarbon.yaml"
+    shell:
+        "python workflow/scripts/tables.py --database {input.database} --tables {output.tables} --sci {output.sci} 2> {log}"

@@ -11,7 +11,7 @@ from edgecarbon.carbon.jobs import projection_rows
 from edgecarbon.carbon.measured import measured_facts
 from edgecarbon.carbon.tables import write_result
 from edgecarbon.config.inputs import load_inputs
-from edgecarbon.config.scenario import load_scenario
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.sources import sources_of
 from edgecarbon.store.fleets import read_fleets, write_tables
 from edgecarbon.store.schema import SCENARIO_TABLES

@@ -18,8 +18,9 @@ from edgecarbon.carbon.formulas import (
     radio_kwh_per_gb,
     wear_grams,
 )
+from edgecarbon.config.assumptions import Assumption, ResolvedScenario, Segment, Side
 from edgecarbon.config.inputs import Inputs
-from edgecarbon.config.scenario import Assumption, Attribution, ResolvedScenario, Segment, Side
+from edgecarbon.config.scenario import Attribution
 from edgecarbon.errors import UserError
 
 Look = Callable[[Assumption], Any]
@@ -91,8 +92,10 @@ class Arm:
         return self.boundaries.get(name, self.boundaries["not_known"])
 
     def site_factor(self, boundary: str | None) -> Assumption | None:
-        """PUE in the cloud; the charger at the edge, for a device with a battery that was not metered at the plug."""
-        applies = self.role == "cloud" or (self.battery is not None and boundary != "wall")
+        """PUE in the cloud; the charger at the edge, for a device with a battery whose energy at the plug is not known
+        from a meter there, or from a factor measured with one."""
+        at_the_plug = boundary == "wall" or boundary in self.measured_boundaries
+        applies = self.role == "cloud" or (self.battery is not None and not at_the_plug)
         return self.side.site_factor if applies else None
 
     def overhead(self, boundary: str | None, look: Look) -> Any:

@@ -12,7 +12,7 @@ from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Pair, parts
 from edgecarbon.carbon.sensitivity import Row, center_ratio, ends_of, finite, identity, log_ratio
 from edgecarbon.carbon.work import Judge
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 LOW, HIGH = 0.05, 0.95
 MAP_CELLS = 25
@@ -48,6 +48,10 @@ def break_even_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> lis
     ratios = center_ratio(judge, pair)
     energy_ratio, needed = energy_and_break_even(judge, pair, Plan(1))
     drawn_ratio, drawn_needed = energy_and_break_even(judge, pair, judge.draws)
+    energy_low, energy_high = np.quantile(drawn_ratio, (LOW, HIGH))
+    # Not between neighbours: one of them may be infinite.
+    needed_low = np.quantile(drawn_needed, LOW, axis=1, method="lower")
+    needed_high = np.quantile(drawn_needed, HIGH, axis=1, method="higher")
     rows = []
     for row, variant in enumerate(judge.scenario.settings.attributions):
         turning = [one for one in sensitivity if one["attribution"] == variant and one["reversal_value"] is not None]
@@ -55,12 +59,10 @@ def break_even_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> lis
         rows.append({
             **identity(judge, pair), "attribution": variant, "ratio_default": finite(ratios[row]),
             "energy_ratio": finite(energy_ratio[0]),
-            "energy_ratio_low": finite(np.quantile(drawn_ratio, LOW)),
-            "energy_ratio_high": finite(np.quantile(drawn_ratio, HIGH)),
+            "energy_ratio_low": finite(energy_low),
+            "energy_ratio_high": finite(energy_high),
             "break_even_ratio": finite(needed[row, 0]),
-            # Not between neighbours: one of them may be infinite.
-            "break_even_low": finite(np.quantile(drawn_needed[row], LOW, method="lower")),
-            "break_even_high": finite(np.quantile(drawn_needed[row], HIGH, method="higher")),
+            "break_even_low": finite(needed_low[row]), "break_even_high": finite(needed_high[row]),
             "deciding_input": deciding["input"] if deciding else None,
             "deciding_value": deciding["reversal_value"] if deciding else None,
             "deciding_unit": deciding["unit"] if deciding else None,
@@ -75,6 +77,7 @@ def map_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> list[Row]:
         return []
     by_name = {one.name: one for one in pair.inputs(judge) if one.unit != "J"}
     rows = []
+    drawn: dict[tuple[str, str], Array] = {}
     for row, variant in enumerate(judge.scenario.settings.attributions):
         ranked = sorted(
             (one for one in sensitivity if one["attribution"] == variant and one["input"] in by_name),
@@ -84,12 +87,14 @@ def map_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> list[Row]:
             continue
         across, up = (by_name[one["input"]] for one in ranked[:2])
         x_values, y_values = (_axis(pair, one) for one in (across, up))
-        ratios = break_even_map(judge, pair, (across, x_values), (up, y_values))[row]
+        names = across.name, up.name
+        if names not in drawn:
+            drawn[names] = break_even_map(judge, pair, (across, x_values), (up, y_values))
         rows.append({
             **identity(judge, pair), "attribution": variant,
             "x_input": across.name, "x_label": label(across), "x_unit": across.unit, "x_values": x_values.tolist(),
             "y_input": up.name, "y_label": label(up), "y_unit": up.unit, "y_values": y_values.tolist(),
-            "ratios": ratios.reshape(-1).tolist(),
+            "ratios": drawn[names][row].reshape(-1).tolist(),
         })  # fmt: skip
     return rows
 

@@ -14,8 +14,8 @@ from edgecarbon.carbon.draws import Array, Draws, Plan
 from edgecarbon.carbon.pairs import Pair
 from edgecarbon.carbon.sensitivity import Row, finite
 from edgecarbon.carbon.work import Judge
+from edgecarbon.config.assumptions import ResolvedScenario
 from edgecarbon.config.claims import Claim
-from edgecarbon.config.scenario import ResolvedScenario
 
 LOW, HIGH = 0.05, 0.95
 BY_ATTRIBUTION = ("carbon_ratio", "edge_carbon_ratio")

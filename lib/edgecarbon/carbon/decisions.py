@@ -17,6 +17,7 @@ from edgecarbon.carbon.sensitivity import Row, sensitivity_rows
 from edgecarbon.carbon.standard import standard_rows
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.claims import Claim
+from edgecarbon.errors import UserError
 
 PER_PAIR = ("sensitivity", "break_even", "break_even_maps", "standard", "owner")
 
@@ -29,10 +30,18 @@ def decision_rows(
     Args:
         cache: folder that keeps the rows of each pair under a hash of all that they follow from; None keeps none.
         code: what stands for the version of the code in that hash.
+
+    Raises:
+        UserError: a run that lasts longer than its device lives at the ends of their ranges.
     """
     tables: dict[str, list[Row]] = {name: [] for name in PER_PAIR}
     for pair in pairs:
-        for name, rows in _kept(cache, judge, pair, code, _of_pair).items():
+        try:
+            found = _kept(cache, judge, pair, code, _of_pair)
+        except ValueError as error:  # further out in a range than any draw of the verdict went
+            names = f"'{pair.cloud.arm.device}' beside '{pair.edge.arm.device}'"
+            raise UserError(f"{judge.scenario.file}: {names}, workload '{pair.workload}': {error}") from None
+        for name, rows in found.items():
             tables[name] += rows
     return {**tables, "claims": claim_rows(judge, pairs, claims), "instrument": instrument_rows(judge, pairs)}
 

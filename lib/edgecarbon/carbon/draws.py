@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 Array = NDArray[np.float64]
 NORMAL_975 = 1.959963984540054
+KEPT_DRAWS = 2**20
+"""Room for what `Draws.kept` keeps: so many draws in all, of everything that one result consists of."""
+
+Kept = TypeVar("Kept")
 
 
 class Draws:
@@ -34,6 +38,23 @@ class Draws:
         self.fixed = fixed or {}
         self._seed = seed
         self._assumed: dict[str, Array] = {}
+        self._kept: dict[Hashable, tuple[object, Any]] = {}
+
+    def kept(self, owner: object, what: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What `make` gives, worked out once for an object and a question as long as there is room for it.
+
+        A device stands in many pairs, and its draws are the same in all of them. With very many draws nothing is kept.
+        """
+        key = (id(owner), what)
+        if key in self._kept:
+            found: Kept = self._kept[key][1]
+            return found
+        made = make()
+        if 2 * self.count <= KEPT_DRAWS:
+            while len(self._kept) >= KEPT_DRAWS // self.count:
+                del self._kept[next(iter(self._kept))]  # the oldest
+            self._kept[key] = owner, made  # the owner lives on, so that no other object takes its id
+        return made
 
     def of(self, assumption: Assumption) -> Any:
         """Draws of an assumption, shape (count,); its value alone where it has no range."""

@@ -15,9 +15,9 @@ from edgecarbon.carbon.formulas import sci
 from edgecarbon.carbon.pairs import Pair, pairs_of
 from edgecarbon.carbon.verdicts import verdict_rows
 from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, value, work_of
+from edgecarbon.config.assumptions import Assumption, ResolvedScenario
 from edgecarbon.config.base import nearest
 from edgecarbon.config.inputs import Inputs
-from edgecarbon.config.scenario import Assumption, ResolvedScenario
 from edgecarbon.errors import UserError
 
 LOW, HIGH = 0.05, 0.95
@@ -152,6 +152,9 @@ def _assumption_rows(judge: Judge, inputs: Inputs, by_device: Mapping[str, Seque
         found += [scenario.bytes_per_token]
         if scenario.settings.traffic.weights_every_steps is not None:
             found += [scenario.bytes_per_parameter]
+        if scenario.prices is not None and arm.role == "edge":
+            found += [scenario.prices.tariff]
+            found += [scenario.prices.battery] if scenario.prices.battery and arm.battery else []
         reference = inputs.reference_devices.entries.get(name)
         if reference is not None and any(run["record_kind"] == "modelled" for run in by_device[name]):
             for part in ("peak", "sustained", "draw"):

@@ -13,8 +13,9 @@ from edgecarbon.carbon.draws import Draws
 from edgecarbon.carbon.evaluation import HIGH, LOW, Row
 from edgecarbon.carbon.formulas import JOULES_PER_KWH
 from edgecarbon.carbon.work import value
+from edgecarbon.config.assumptions import ResolvedScenario
 from edgecarbon.config.inputs import Inputs
-from edgecarbon.config.scenario import Attribution, ResolvedScenario
+from edgecarbon.config.scenario import Attribution
 
 
 def fleet_carbon_rows(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgecarbon.config.scenario import PRACTICE, Assumption
+from edgecarbon.config.assumptions import Assumption
+from edgecarbon.config.practice import PRACTICE
 
 # By the first part of an input's name; {} is the rest.
 _KINDS = {

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 Row = Mapping[str, Any]
 WHOLE = "wall"
+BATTERY = "battery"
 COVERED = 0.95
 
 
@@ -19,7 +20,8 @@ def measured_facts(runs: Sequence[Row], totals: Sequence[Row]) -> dict[str, dict
     """By device, the facts that go before a scenario's assumptions: `measured_boundaries` and `idle_watts`.
 
     A factor from a meter's boundary to the whole machine is measured where a wall meter saw the same training windows,
-    both all of them; the spread of the runs is its range.
+    both all of them; the spread of the runs is its range. A battery has none: beside a wall meter it is charged or
+    drained, and no part of what that sees.
 
     Args:
         runs: rows of table `runs`.
@@ -33,7 +35,7 @@ def measured_facts(runs: Sequence[Row], totals: Sequence[Row]) -> dict[str, dict
             seen[row["run_id"]][row["boundary"]] = row
     for run_id, by_boundary in seen.items():
         for boundary, row in by_boundary.items():
-            if boundary != WHOLE and WHOLE in by_boundary:
+            if boundary not in (WHOLE, BATTERY) and WHOLE in by_boundary:
                 factors[devices[run_id], boundary].append(by_boundary[WHOLE]["joules"] / row["joules"])
     facts: dict[str, dict[str, Any]] = defaultdict(dict)
     for (device, boundary), ratios in sorted(factors.items()):
@@ -56,7 +58,8 @@ def _sound(row: Row) -> bool:
 
 def _measured(name: str, values: Sequence[float], unit: str, what: str, device: str) -> Assumption:
     runs = f"{len(values)} run" + ("s" if len(values) > 1 else "")
+    mean = float(np.clip(np.mean(values), min(values), max(values)))  # rounding must not take it out of its range
     return Assumption(
-        name, float(np.mean(values)), min(values), max(values), unit, f"measured: {what}, in {runs} of this experiment",
+        name, mean, min(values), max(values), unit, f"measured: {what}, in {runs} of this experiment",
         None, device, "this project's data", "measured",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from edgecarbon.carbon.formulas import full_cycles
 from edgecarbon.carbon.pairs import Average, Pair, parts
 from edgecarbon.carbon.sensitivity import Row, finite, identity
 from edgecarbon.carbon.work import Judge
-from edgecarbon.config.scenario import Prices
+from edgecarbon.config.assumptions import Prices
 
 LOW, HIGH = 0.05, 0.95
 GRAMS_PER_KG = 1000.0

@@ -17,9 +17,10 @@ import numpy as np
 from edgecarbon.carbon.arms import Arm, Work
 from edgecarbon.carbon.draws import Array, Draws
 from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, work_of
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 TOKENS_PER_UNIT = 1e6
+WIDEST = math.log(100.0)
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ class Average:
         """Charged energy of the average run, shape (1, draws)."""
         assert self.interval is not None
         fixed = judge.draws.fixed.get(self.energy_name)
-        if fixed is not None:
-            return np.atleast_2d(np.asarray(fixed, np.float64) * self.mean["tokens"] / TOKENS_PER_UNIT)
-        drawn = drawn_energy(judge, self.arm.device, [self.interval])
-        if self.standard_error:
-            # Student-t, on top of what the meter may be off by.
-            drawn = drawn + self.standard_error * judge.draws.student(self.repeats_name, self.known - 1)
-        return np.maximum(drawn, 0.0)
+        if fixed is None:
+            drawn = drawn_energy(judge, self.arm.device, [self.interval])
+        else:
+            drawn = np.atleast_2d(np.asarray(fixed, np.float64) * self.mean["tokens"] / TOKENS_PER_UNIT)
+        joules = self.interval[0]
+        if self.standard_error and joules > 0:
+            # Student-t, on top of what the meter may be off by; as a factor, since no run takes less than nothing, and
+            # cut at a hundredfold, where two repeats alone would reach without end.
+            error = self.standard_error / joules * judge.draws.student(self.repeats_name, self.known - 1)
+            drawn = drawn * np.exp(np.clip(error, -WIDEST, WIDEST))
+        return drawn
 
     def work(self, judge: Judge) -> Work:
         """The average run's work, over the judge's draws."""
@@ -72,6 +77,7 @@ class Average:
         figure = Assumption(
             self.energy_name, joules, min(low, joules), max(high, joules), "J/million tokens", "the runs themselves",
             None, str(self.mean["boundary"]), "this project's data", str(self.mean["provenance"]),
+            "lognormal" if low > 0 else "normal",
         )  # fmt: skip
         return [*found, figure]
 
@@ -129,7 +135,7 @@ def _scatter(side: Average) -> Assumption:
     """The spread of repeats as an input: it has no value of its own that could be moved, only a share of the variance."""
     return Assumption(
         side.repeats_name, 0.0, 0.0, 0.0, "J", "spread of repeats, Student's t", None, str(side.mean["boundary"]),
-        "this project's data", str(side.mean["provenance"]),
+        "this project's data", str(side.mean["provenance"]), "student_t",
     )  # fmt: skip
 
 
@@ -172,7 +178,10 @@ def average(judge: Judge, device: str, runs: Sequence[Run]) -> Average:
 
 def parts(judge: Judge, side: Average, draws: Draws) -> Parts:
     """What a side's average run emits for a token, by part, over any draws."""
-    judge = replace(judge, draws=draws)
+    return draws.kept(side, "parts", lambda: _parts(replace(judge, draws=draws), side, draws))
+
+
+def _parts(judge: Judge, side: Average, draws: Draws) -> Parts:
     arm, look, boundary, tokens = side.arm, draws.of, side.mean["boundary"], side.mean["tokens"]
     work = side.work(judge)
     own, network = arm.operational(work, boundary, look), arm.network(work, look)

@@ -14,18 +14,21 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
-from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws, ndtri, quantile
+from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws, quantile
 from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Average, Pair, parts
 from edgecarbon.carbon.work import Judge
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 TORNADO = (0.05, 0.95)
 # The Morris screen steps over the whole range; of a prior without ends, over the middle 95 % of it.
 SCREENED = (0.025, 0.975)
 LEVELS = 4
 RESAMPLES = 100
+# Logarithms of ratios that differ by no more than this are equal.
+ROUNDING = 1e-12
 # How far from its default a value is looked for that turns the verdict, and in how many steps.
 SPANS = (100.0, 10.0, 3.0)
 STEPS = 401
@@ -50,11 +53,11 @@ def sensitivity_rows(judge: Judge, pair: Pair) -> list[Row]:
     attributions = judge.scenario.settings.attributions
     morris, sobol = _morris(judge, pair, inputs), _sobol(judge, pair, inputs)
     low, high = _tornado(judge, pair, inputs)
-    turns = [turn(judge, pair, one) for one in inputs]
+    turned_by = turns(judge, pair, inputs)
     rows = []
     for row, variant in enumerate(attributions):
         for column, one in enumerate(inputs):
-            turned = turns[column][row]
+            turned = turned_by[column][row]
             rows.append({
                 **identity(judge, pair), "attribution": variant, "input": one.name, "label": label(one),
                 "value": one.value, "low": one.low, "high": one.high, "unit": one.unit,
@@ -102,11 +105,12 @@ def sobol_indices(logs: Array, inputs: int, seed: int) -> Indices:
     """
     samples = logs.shape[1] // (inputs + 2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        scaled = (logs - logs.mean(axis=1, keepdims=True)) / logs.std(axis=1, keepdims=True)
+        spread = logs.std(axis=1, keepdims=True)
+        spread[spread < ROUNDING] = np.nan
+        scaled = (logs - logs.mean(axis=1, keepdims=True)) / spread
         blocks = scaled.reshape(len(logs), samples, inputs + 2)
         one, mixed, other = blocks[:, :, :1], blocks[:, :, 1:-1], blocks[:, :, -1:]
-        counts = np.random.default_rng(seed).multinomial(samples, np.full(samples, 1.0 / samples), RESAMPLES)
-        weights = np.vstack([np.ones(samples), counts]) / samples  # the first row is the sample itself
+        weights = _resampled(samples, seed)
         variance = weights @ ((one**2 + other**2) / 2) - (weights @ ((one + other) / 2)) ** 2
         first = weights @ (other * (mixed - one)) / variance
         total = weights @ ((one - mixed) ** 2) / 2 / variance
@@ -115,6 +119,13 @@ def sobol_indices(logs: Array, inputs: int, seed: int) -> Indices:
         "S1": first[:, 0], "S1_conf": wide * first[:, 1:].std(axis=1, ddof=1),
         "ST": total[:, 0], "ST_conf": wide * total[:, 1:].std(axis=1, ddof=1),
     }  # fmt: skip
+
+
+@cache
+def _resampled(samples: int, seed: int) -> Array:
+    """Weights of the samples, shape (1 + RESAMPLES, samples): in the first row the samples themselves."""
+    counts = np.random.default_rng(seed).multinomial(samples, np.full(samples, 1.0 / samples), RESAMPLES)
+    return np.asarray(np.vstack([np.ones(samples), counts]) / samples, np.float64)
 
 
 def sobol_plan(names: Sequence[str], samples: int, seed: int) -> Plan:
@@ -137,16 +148,29 @@ def _sobol(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> Indices:
 
 
 def _morris(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> Indices:
-    """Morris's mu* and sigma, shape (attributions, inputs)."""
-    from SALib.analyze import morris
-
     settings, names = judge.scenario.settings, [one.name for one in inputs]
     unit = _morris_sample(len(names), settings.sensitivity.morris_trajectories, settings.seed)
     logs = log_ratio(judge, pair, _plan(names, SCREENED[0] + (SCREENED[1] - SCREENED[0]) * unit))
-    found = [
-        morris.analyze(_problem(len(names)), unit, row, num_levels=LEVELS, num_resamples=2, seed=1) for row in logs
-    ]
-    return {name: np.array([one[name] for one in found], np.float64) for name in ("mu_star", "sigma")}
+    return morris_measures(logs, unit)
+
+
+def morris_measures(logs: Array, unit: Array) -> Indices:
+    """Morris's mu* and sigma, as `SALib.analyze.morris` has them, for all outputs at once.
+
+    Args:
+        logs: shape (outputs, trajectories × (inputs + 1)).
+        unit: the experiments in the unit cube, shape (trajectories × (inputs + 1), inputs).
+
+    Returns:
+        mu_star and sigma, shape (outputs, inputs) each.
+    """
+    inputs = unit.shape[1]
+    steps = np.diff(unit.reshape(-1, inputs + 1, inputs), axis=1)
+    moved = np.abs(steps).argmax(axis=2)  # each step moves one input
+    with np.errstate(invalid="ignore"):
+        slopes = np.diff(logs.reshape(len(logs), -1, inputs + 1), axis=2) / steps.sum(axis=2)
+        effects = np.take_along_axis(slopes, moved.argsort(axis=1)[None], axis=2)
+        return {"mu_star": np.abs(effects).mean(axis=1), "sigma": effects.std(axis=1, ddof=1)}
 
 
 @cache
@@ -198,17 +222,39 @@ def turn(judge: Judge, pair: Pair, one: Assumption) -> list[Turn | None]:
     Looked for up to a hundred times above and below the default, within what the quantity can be at all: a share stays at
     most 1, a multiplier at least 1, a life longer than the run.
     """
-    nothing: list[Turn | None] = [None] * _variants(judge)
-    if one.unit == "J" or one.value <= 0:
-        return nothing
-    for span in SPANS:
-        values = np.geomspace(*_reach(judge, pair, one, span), STEPS)
-        try:
-            logs = log_ratio(judge, pair, Plan(STEPS, fixed={one.name: values}))
-        except ValueError:
-            continue  # a run longer than the lifetime, this far out
-        return [_nearest_turn(one, values, row) for row in logs]
-    return nothing
+    return turns(judge, pair, [one])[0]
+
+
+def turns(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> list[list[Turn | None]]:
+    """`turn` of each input."""
+    found: list[list[Turn | None]] = [[None] * _variants(judge) for _ in inputs]
+    asked = [index for index, one in enumerate(inputs) if one.unit != "J" and one.value > 0]
+    for index, turned in zip(asked, _turns(judge, pair, [inputs[index] for index in asked], SPANS), strict=True):
+        found[index] = turned
+    return found
+
+
+def _turns(
+    judge: Judge, pair: Pair, inputs: Sequence[Assumption], spans: Sequence[float]
+) -> list[list[Turn | None]]:
+    """All inputs in one evaluation. Where it fails, each by itself, and one that fails by itself over a shorter span."""
+    if not inputs or not spans:
+        return [[None] * _variants(judge) for _ in inputs]
+    ranges = [np.geomspace(*_reach(judge, pair, one, spans[0]), STEPS) for one in inputs]
+    fixed = {one.name: np.full(STEPS * len(inputs), one.value) for one in inputs}
+    for index, (one, values) in enumerate(zip(inputs, ranges, strict=True)):
+        fixed[one.name][STEPS * index : STEPS * (index + 1)] = values
+    try:
+        logs = log_ratio(judge, pair, Plan(STEPS * len(inputs), fixed=fixed))
+    except ValueError:  # a run longer than the lifetime, this far out
+        if len(inputs) > 1:
+            return [_turns(judge, pair, [one], spans)[0] for one in inputs]
+        return _turns(judge, pair, inputs, spans[1:])
+    rows = logs.reshape(len(logs), len(inputs), STEPS)
+    return [
+        [_nearest_turn(one, values, rows[row, index]) for row in range(len(rows))]
+        for index, (one, values) in enumerate(zip(inputs, ranges, strict=True))
+    ]
 
 
 def _reach(judge: Judge, pair: Pair, one: Assumption, span: float) -> tuple[float, float]:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgecarbon.carbon.formulas import HOURS_PER_YEAR
 from edgecarbon.carbon.pairs import Pair
-from edgecarbon.carbon.sensitivity import Row, identity
+from edgecarbon.carbon.sensitivity import Row, identity, longest_hours
 from edgecarbon.carbon.verdicts import ratio_quantiles
 from edgecarbon.carbon.work import Judge
-from edgecarbon.config.scenario import Assumption
+from edgecarbon.config.assumptions import Assumption
 
 LIFETIMES_YEARS = (2.0, 4.0)
 UTILISATIONS = (0.2, 0.8)
 
 
 def standard_rows(judge: Judge, pair: Pair) -> list[Row]:
-    """Rows of `standard` for a pair: one an attribution, lifetime and utilisation of the edge device."""
+    """Rows of `standard` for a pair: one an attribution, lifetime and utilisation of the edge device; without figures where
+    a run would outlast that lifetime."""
     if not pair.known:
         return []
+    attributions = judge.scenario.settings.attributions
+    held_hours = longest_hours(judge, pair.edge, judge.draws)
     rows = []
     for years in LIFETIMES_YEARS:
         for used in UTILISATIONS:
-            found = ratio_quantiles(with_edge(pair, lifetime=years, utilisation=used).ratio(judge, judge.draws))
-            for variant, (median, low, high, probability) in zip(
-                judge.scenario.settings.attributions, found, strict=True
-            ):
+            found: list[tuple[float | None, ...]] = [(None,) * 4] * len(attributions)
+            if held_hours <= years * HOURS_PER_YEAR:
+                found = ratio_quantiles(with_edge(pair, lifetime=years, utilisation=used).ratio(judge, judge.draws))
+            for variant, (median, low, high, probability) in zip(attributions, found, strict=True):
                 rows.append({
                     **identity(judge, pair), "attribution": variant, "lifetime_years": years, "utilisation": used,
                     "ratio_cloud_over_edge": median, "ratio_low": low, "ratio_high": high,

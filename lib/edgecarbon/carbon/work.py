@@ -11,7 +11,7 @@ import numpy as np
 from edgecarbon.carbon.arms import Arm, Look, Work
 from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, interval_draws
 from edgecarbon.carbon.formulas import JOULES_PER_KWH
-from edgecarbon.config.scenario import Assumption, ResolvedScenario
+from edgecarbon.config.assumptions import Assumption, ResolvedScenario
 
 Run = Mapping[str, Any]
 Interval = tuple[float | None, float, float]

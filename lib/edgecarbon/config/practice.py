@@ -32,6 +32,10 @@ class Practice(Section):
     """Factor on time once heat holds the device back; a measured run has its own inside."""
 
 
+PRACTICE = ("availability", "churn", "recomputation", "replication", "throttling_energy", "throttling_time")
+"""Fields of `Practice`, all of them optional."""
+
+
 class Counterfactual(Section):
     """What would have happened without the run."""
 

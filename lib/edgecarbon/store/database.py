@@ -83,12 +83,13 @@ def read_runs(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def read_totals(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
-    """Rows of `run_totals` (what a run says of its device beside its headline), straight from the files."""
+    """Rows of `run_totals`, what runs say of their devices beside the headline, straight from the files."""
     if not run_parquet:
         return []
     with duckdb.connect() as connection:
         nested = f"SELECT run_id, unnest(totals) AS row FROM {scan(run_parquet)} WHERE {PRESENT}"
-        columns = ", ".join(f'row."{name}" AS "{name}"' for name in ("window", "boundary", "joules", "provenance", "status", "coverage"))
+        names = ("window", "boundary", "joules", "provenance", "status", "coverage")
+        columns = ", ".join(f'row."{name}" AS "{name}"' for name in names)
         return _rows(connection.sql(f"SELECT run_id, {columns} FROM ({nested}) ORDER BY run_id"))
 
 

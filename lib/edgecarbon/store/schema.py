@@ -38,7 +38,8 @@ FLAGS = {
 
 INGESTED = define(
     "ingested",
-    "One row a run, scenario, fleet, scaling study, test of meters or collection of published jobs in the database: what decides whether it is read again.",
+    "One row a run, scenario, fleet, scaling study, test of meters or collection of published jobs in the database: what "
+    "decides whether it is read again.",
     "written by the build",
     """
 kind | VARCHAR | | run, scenario, fleet, scaling, validation or published

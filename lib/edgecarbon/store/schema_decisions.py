@@ -24,7 +24,7 @@ energy_ratio_high | DOUBLE | 1 | 95 % quantile of it over the inputs' ranges
 break_even_ratio | DOUBLE | 1 | energy ratio at which both emit the same, at the defaults; NULL where none does
 break_even_low | DOUBLE | 1 | 5 % quantile of it over the inputs' ranges
 break_even_high | DOUBLE | 1 | 95 % quantile of it over the inputs' ranges; NULL where it has no bound
-deciding_input | VARCHAR | | input that reverses the verdict closest to its range, all others at their defaults; NULL where none does
+deciding_input | VARCHAR | | input that reverses the verdict closest to its range, others at their defaults; NULL: none
 deciding_value | DOUBLE | break_even.deciding_unit | value of it at which the verdict turns
 deciding_unit | VARCHAR | | unit of it
 deciding_distance | DOUBLE | 1 | factor between that value and the nearest end of its range; 1 or less where it lies within
@@ -52,7 +52,7 @@ sobol_total | DOUBLE | 1 | share of the variance that it has a part in
 sobol_total_confidence | DOUBLE | 1 | half-width of its 95 % bootstrap interval
 ratio_at_low | DOUBLE | 1 | cloud over edge with this input at its 5 % quantile and all others at their defaults
 ratio_at_high | DOUBLE | 1 | the same at its 95 % quantile
-reversal_value | DOUBLE | sensitivity.unit | value at which cloud and edge emit the same, all others at their defaults; NULL where none does
+reversal_value | DOUBLE | sensitivity.unit | value at which both emit the same, all others at their defaults; NULL where none does
 reversal_distance | DOUBLE | 1 | factor between that value and the nearest end of its range; 1 or less where it lies within
 """,
 )
