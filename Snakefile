@@ -27,4 +27,6 @@ rule all:
         RECORDS,
         "results/report.html",
         "results/charts",
+        "results/tables",
+        "results/sci",
         "results/edgecarbon.duckdb",

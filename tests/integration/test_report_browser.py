@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import report_database
 from edgecarbon import report
-from edgecarbon.charts import CHARTS, save
+from edgecarbon.charts import CHARTS, DECISION_CHARTS, save
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -95,7 +96,8 @@ def opened(request: pytest.FixtureRequest, browser: Browser, built: Path) -> Ite
 
 
 def each_chart(page: Page, script: str) -> dict[str, Any]:
-    return {name: page.locator(f"#chart-{name}").evaluate(script) for name in CHARTS}
+    names = [name for name in (*CHARTS, *DECISION_CHARTS) if name in CHARTS or page.locator(f"#chart-{name}").count()]
+    return {name: page.locator(f"#chart-{name}").evaluate(script) for name in names}
 
 
 def test_nothing_is_complained_of_and_nothing_leaves_the_page(opened: Watched) -> None:
@@ -112,6 +114,11 @@ def test_every_chart_is_drawn_with_its_marks(opened: Watched) -> None:
         "training": 2 * 3 * 3,
         "carbon": 2 * 4 * len(report_database.DEVICES) * 3,
         "verdict": 2 * 2 * 4 * 4 * 2,
+        "break_even": 2 * 8 * 4,
+        "tornado": 4 * (8 * 2 + 2),
+        "sobol": 4 * 8 * 3,
+        "break_even_map": 4 * 48,
+        "probability": 2 * 8 * 4,
     }
     assert set(marks) == set(least)
     assert {name: count for name, count in marks.items() if count < least[name]} == {}
@@ -136,6 +143,42 @@ def test_a_tooltip_says_boundary_and_source(opened: Watched) -> None:
     tooltip.wait_for()
     for words in ("boundary", "GPU board", "source", "nvmlDeviceGetTotalEnergyConsumption", "provenance", "measured"):
         assert words in tooltip.inner_text()
+
+
+def download(page: Page, section: str, number: int) -> list[list[str]]:
+    """The rows of a section's table as its button gives them."""
+    with page.expect_download() as waiting:
+        page.locator(f"#{section} button.csv").nth(number).click()
+    assert waiting.value.suggested_filename == f"edgecarbon-{section}-{number + 1}.csv"
+    with open(waiting.value.path(), newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_every_table_downloads_in_full_precision(opened: Watched, built: Path) -> None:
+    page = opened.page
+    assert page.locator("main table").count() == page.locator("button.csv").count() > 20
+    with duckdb.connect(str(built / "edgecarbon.duckdb"), read_only=True) as database:
+        pairs = database.execute(
+            "SELECT ratio_cloud_over_edge, ratio_low, ratio_high, probability_edge_wins FROM verdicts"
+        ).fetchall()
+        energy = database.execute("SELECT joules_per_step FROM device_energy").fetchall()
+    heading, *rows = download(page, "pairs", 0)
+    assert heading[:5] == ["Cloud, edge", "Attribution", "Cloud / edge", "Cloud / edge: low", "Cloud / edge: high"]
+    assert {len(row) for row in rows} == {len(heading)}
+    assert all(row[0] for row in rows), "a cell over several rows is repeated"
+    place = heading.index("P(edge wins)")
+    assert {tuple(float(row[n]) for n in (2, 3, 4, place)) for row in rows} == set(pairs)
+    heading, *rows = download(page, "ran", 0)
+    assert {row[0] for row in rows} == set(report_database.WORKLOADS)
+    place = heading.index("Energy a step (J)")
+    assert {(float(row[place]),) for row in rows} == set(energy)
+    assert opened.complaints == []
+
+
+def test_a_download_is_no_formula_and_keeps_commas(opened: Watched) -> None:
+    rows = [["=1+1", "-2.5", "+3", 'a, "b"'], ["@x", "-", "plain", "\n"]]
+    text = opened.page.evaluate("rows => csv(rows)", rows)
+    assert text == '\'=1+1,-2.5,+3,"a, ""b"""\r\n\'@x,\'-,plain,"\n"\r\n'
 
 
 def test_charts_follow_a_turned_screen(browser: Browser, built: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 import report_database
 from edgecarbon import report
-from edgecarbon.charts import CHARTS, export
-from edgecarbon.report.page import SECTIONS
+from edgecarbon.charts import CHARTS, DECISION_CHARTS, export
+from edgecarbon.report.page import OPTIONAL, SECTIONS
 
 
 class Page(HTMLParser):
@@ -71,13 +71,15 @@ def empty() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def test_every_section_stands_in_order_and_is_linked(page: Page) -> None:
     assert [one for one in page.ids if one in SECTIONS] == list(SECTIONS)
-    assert [link for link in page.links if link.startswith("#")][: len(SECTIONS)] == [f"#{name}" for name in SECTIONS]
+    present = [one for one in page.ids if one in {*SECTIONS, *OPTIONAL}]
+    assert [link for link in page.links if link.startswith("#")][: len(present)] == [f"#{name}" for name in present]
 
 
 def test_every_chart_is_on_the_page_once(page: Page) -> None:
-    assert sorted(one for one in page.ids if one.startswith("chart-")) == sorted(f"chart-{name}" for name in CHARTS)
+    names = [*CHARTS, *DECISION_CHARTS]
+    assert sorted(one for one in page.ids if one.startswith("chart-")) == sorted(f"chart-{name}" for name in names)
     assert len(set(page.ids)) == len(page.ids)
-    assert len(page.specs) == len(CHARTS)
+    assert len(page.specs) == len(names)
     assert not any("title" in spec for spec in page.specs), "the page says it, where it wraps"
 
 
@@ -116,6 +118,7 @@ def test_what_ran_names_figure_boundary_peak_and_flags(page: Page) -> None:
 
 
 def test_assumptions_carry_source_year_range_and_licence(page: Page) -> None:
+    assert all(words in page.text for words in ("440–550 log-uniform halves", "1.05–1.18 normal, 95 %"))
     for words in ("grid.world", "494", "440–550", "g/kWh", "Ember", "2024", "CC BY 4.0", "0.0000139", "for h200"):
         assert words in page.text
 
@@ -162,7 +165,7 @@ def test_no_name_can_break_the_page(tmp_path: Path, empty: duckdb.DuckDBPyConnec
     report_database.insert(
         empty,
         "assumptions",
-        [(hostile, hostile, 1.0, 1.0, 1.0, hostile, hostile, 2020, hostile, hostile, "published", hostile)],
+        [(hostile, hostile, 1.0, 1.0, 2.0, hostile, hostile, hostile, 2020, hostile, hostile, "published", hostile)],
     )
     report.build(empty, tmp_path / "r.html", config_name=hostile)
     page = Page(tmp_path / "r.html")

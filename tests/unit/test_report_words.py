@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from edgecarbon.charts.style import FLAG_LABELS, flag_words
+from edgecarbon.config.quantities import Distribution
 from edgecarbon.report import words
 from edgecarbon.store.schema import FLAGS
 
@@ -152,3 +153,7 @@ def test_every_flag_has_a_label_and_a_sentence_of_reason() -> None:
     assert len(set(FLAG_LABELS.values())) == len(FLAG_LABELS)
     assert all(reason[0].isupper() and reason.endswith(".") for reason in words.FLAG_REASONS.values())
     assert flag_words(["thermal_throttling", "of-another-version"]) == ["throttled for heat", "of-another-version"]
+
+
+def test_every_prior_has_words():
+    assert set(words.PRIOR_WORDS) == set(get_args(Distribution))

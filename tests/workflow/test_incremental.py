@@ -5,7 +5,7 @@ import json
 import duckdb
 import pyarrow.parquet as pq
 
-AFTER_CARBON = {"carbon": 1, "database": 1, "charts": 1, "page": 1}
+AFTER_CARBON = {"carbon": 1, "database": 1, "charts": 1, "page": 1, "tables": 1}
 
 
 def append(path, text):
@@ -46,6 +46,21 @@ def test_scenario_changed(finished):
     assert finished.run_well() == AFTER_CARBON
 
 
+def test_scenario_changed_that_another_is_based_on(finished):
+    """What is based on it is judged again too, and not the other way round."""
+    folder = finished.path / "config/scenarios"
+    mine = "based_on: default\ntitle: Mine\ndescription: Made for a test.\n"
+    (folder / "mine.yaml").write_text(mine)
+    finished.write_config(lambda data: data.update(scenarios=["default", "mine"]))
+    tables = [f"results/carbon/{name}/carbon.parquet" for name in ("default", "mine")]
+    assert finished.run_well(*tables) == {"carbon": 1}
+    (folder / "mine.yaml").write_text(mine + "# a remark that changes the file\n")
+    assert finished.run_well("--dry-run", *tables) == {"carbon": 1}
+    (folder / "mine.yaml").write_text(mine)
+    append(folder / "default.yaml", "\n# a remark that changes the file\n")
+    assert finished.run_well("--dry-run", *tables) == {"carbon": 2}
+
+
 def test_carbon_facts_of_a_device_changed(finished):
     def shorten(data):
         data["devices"]["local"]["carbon"]["lifetime_years"] = 2
@@ -57,7 +72,7 @@ def test_carbon_facts_of_a_device_changed(finished):
 def test_chart_edited(finished):
     charts = sorted((finished.path / "lib/edgecarbon/charts").glob("*.py"))
     append(charts[-1], "\n# a remark that changes the file\n")
-    assert finished.run_well() == {"charts": 1, "page": 1}
+    assert finished.run_well() == {"charts": 1, "page": 1, "tables": 1}
 
 
 def test_host_code_edited_measures_nothing_again(finished):

@@ -17,7 +17,7 @@ def test_a_measured_device_is_shipped_and_used(finished):
     (finished.path / "config/other.yaml").write_text(yaml.safe_dump(other))
     use = ["--configfile", "config/other.yaml"]
     jobs = finished.run_well(*use)
-    assert jobs == {"shipped": 2, "parquet": 2, "carbon": 1, "database": 1, "charts": 1, "page": 1}
+    assert jobs == {"shipped": 2, "parquet": 2, "carbon": 1, "database": 1, "charts": 1, "page": 1, "tables": 1}
     assert finished.attempts() == attempts
     assert finished.run_well(*use) == {}
     with duckdb.connect(str(finished.path / "results/edgecarbon.duckdb"), read_only=True) as database:

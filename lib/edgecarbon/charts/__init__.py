@@ -6,20 +6,35 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import duckdb
+from altair.utils.schemapi import debug_mode
 
-from edgecarbon.charts import carbon, energy, fleet, fleet_compare, fleet_scaling, series
+from edgecarbon.charts import break_even_map, carbon, decisions, energy, fleet, fleet_compare, fleet_scaling, series
 from edgecarbon.charts.export import save
 from edgecarbon.charts.style import Chart, is_empty
 
-__all__ = ["CHARTS", "FLEET_CHARTS", "Chart", "ChartEntry", "fleet_charts", "save"]
+__all__ = [
+    "CHARTS",
+    "DECISION_CHARTS",
+    "FLEET_CHARTS",
+    "Chart",
+    "ChartEntry",
+    "decision_charts",
+    "fleet_charts",
+    "save",
+]
 
 
 class ChartEntry(NamedTuple):
     """What the registry holds of a chart: connection in, chart out; its title; its caption in plain text."""
 
-    draw: Callable[[duckdb.DuckDBPyConnection], Chart]
+    function: Callable[[duckdb.DuckDBPyConnection], Chart]
     title: str
     caption: str
+
+    def draw(self, connection: duckdb.DuckDBPyConnection) -> Chart:
+        """The chart. Altair would validate each part as it is made, which takes most of the time; the tests do."""
+        with debug_mode(False):
+            return self.function(connection)
 
 
 CHARTS: dict[str, ChartEntry] = {
@@ -88,9 +103,53 @@ FLEET_CHARTS: dict[str, ChartEntry] = {
 """Charts of devices that train together: a database may well hold none of them."""
 
 
+DECISION_CHARTS: dict[str, ChartEntry] = {
+    "break_even": ChartEntry(
+        decisions.break_even,
+        "Needed to break even, and reached",
+        "How many times less energy than the cloud the edge uses, beside how many times less it would have to use for "
+        "both to emit the same.",
+    ),
+    "tornado": ChartEntry(
+        decisions.tornado,
+        "One input at a time",
+        "Cloud over edge as each input alone moves over its range, the others at their defaults. A bar that crosses 1 "
+        "turns the verdict by itself.",
+    ),
+    "sobol": ChartEntry(
+        decisions.sobol,
+        "Part in the uncertainty",
+        "How much of the spread of the verdict each input has a part in, and how much it explains alone.",
+    ),
+    "break_even_map": ChartEntry(
+        break_even_map.break_even_map,
+        "Where the verdict turns",
+        "Cloud over edge across the two inputs that decide most, the others at their defaults. Along the line both emit "
+        "the same.",
+    ),
+    "probability": ChartEntry(
+        decisions.probability,
+        "Probability that the edge wins",
+        "Share of the draws in which the edge emits less, for every pair, scenario and attribution.",
+    ),
+}
+"""Charts of what decides the verdicts: a database without an analysis of sensitivity holds none of them."""
+
+
 def fleet_charts(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, ChartEntry, Chart]]:
     """Those of FLEET_CHARTS that have something to show, drawn."""
-    for name, entry in FLEET_CHARTS.items():
+    return _drawn(FLEET_CHARTS, connection)
+
+
+def decision_charts(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, ChartEntry, Chart]]:
+    """Those of DECISION_CHARTS that have something to show, drawn."""
+    return _drawn(DECISION_CHARTS, connection)
+
+
+def _drawn(
+    entries: dict[str, ChartEntry], connection: duckdb.DuckDBPyConnection
+) -> Iterator[tuple[str, ChartEntry, Chart]]:
+    for name, entry in entries.items():
         chart = entry.draw(connection)
         if not is_empty(chart):
             yield name, entry, chart

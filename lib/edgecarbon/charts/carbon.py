@@ -97,7 +97,7 @@ def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
     ]
     x_scale = alt.Scale(domain=[0, limit], nice=False)
     colours = alt.Scale(domain=_PARTS, range=list(style.CARBON_COLOURS.values()))
-    base = alt.Chart(alt.InlineData(values=parts)).encode(y=style.label_axis(2), tooltip=tooltip)
+    base = alt.Chart(style.Data(values=parts)).encode(y=style.label_axis(2), tooltip=tooltip)
     axis = style.si_axis("g", tickCount=5)
     bars = base.mark_bar(height=13, yOffset=6, strokeWidth=1.2).encode(
         x=alt.X("grams:Q", stack="zero", scale=x_scale, axis=axis, title="CO₂e per million tokens"),
@@ -107,7 +107,7 @@ def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
         fillOpacity=alt.FillOpacity("provenance:O", scale=style.provenance_scale(style.BAR_OPACITIES), legend=None),
         order="stack:Q",
     )
-    totals = alt.Chart(alt.InlineData(values=members)).encode(y=style.label_axis(2), tooltip=tooltip)
+    totals = alt.Chart(style.Data(values=members)).encode(y=style.label_axis(2), tooltip=tooltip)
     low, high = (alt.X(f"{end}:Q", scale=x_scale) for end in ("low", "drawn_high"))
     whiskers = totals.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(
         x=low, x2="drawn_high:Q"
@@ -159,7 +159,7 @@ def _ratios(members: list[style.Row], domain: list[float]) -> alt.LayerChart:
         row["caveat"] = row["caveat"] or "none"
     scale = alt.Scale(type="log", domain=domain, nice=False)
     winners = alt.Scale(domain=[*style.ROLE_COLOURS, "unclear"], range=[*style.ROLE_COLOURS.values(), "#767676"])
-    base = alt.Chart(alt.InlineData(values=members)).encode(
+    base = alt.Chart(style.Data(values=members)).encode(
         y=style.label_axis(1),
         color=alt.Color("winner:N", title="emits less", scale=winners),
         tooltip=[
@@ -179,7 +179,7 @@ def _ratios(members: list[style.Row], domain: list[float]) -> alt.LayerChart:
         alt.X(f"{field}:Q", scale=scale, axis=axis, title=_RATIO)
         for field in ("ratio_cloud_over_edge", "ratio_low", "one")
     )
-    unity = alt.Chart(alt.InlineData(values=[{"one": 1}])).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)
+    unity = alt.Chart(style.Data(values=[{"one": 1}])).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)
     rule = base.mark_rule(strokeWidth=2.5).encode(x=low, x2="ratio_high:Q")
     fills = alt.Scale(domain=["comparable", "not strictly comparable"], range=[style.INK, "white"])
     point = base.mark_point(size=90, opacity=1, strokeWidth=2).encode(

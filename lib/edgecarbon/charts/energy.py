@@ -50,7 +50,7 @@ def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.Laye
     style.label_devices(members)
     for row in members:
         _describe(row, wide, domain)
-    data = alt.InlineData(values=members)
+    data = style.Data(values=members)
     scale = alt.Scale(type="log" if wide else "linear", domain=domain, nice=False)
     x = alt.X("mean:Q", scale=scale, title=axis_title, axis=style.si_axis("J", **marks))
     base = alt.Chart(data).encode(

@@ -136,7 +136,7 @@ def _lanes(spans: list[style.Row], last_s: float) -> alt.LayerChart:
     scale = alt.Scale(domain=[0, last_s], nice=False)
     colours = alt.Scale(domain=list(style.SPAN_COLOURS), range=list(style.SPAN_COLOURS.values()))
     legend = alt.Legend(columns=6, symbolType="square")
-    base = alt.Chart(alt.InlineData(values=drawn)).encode(
+    base = alt.Chart(style.Data(values=drawn)).encode(
         x=alt.X("start:Q", scale=scale, title="time in the step (s)", axis=alt.Axis(tickCount=6, grid=True)),
         x2="end:Q",
         y=style.label_axis(lines),
@@ -195,7 +195,7 @@ def _bars(members: list[style.Row]) -> alt.LayerChart:
             parts.append({**{key: row[key] for key in ("label", "device", "boundary_words", "times")}, **facts})
     colours = alt.Scale(domain=list(style.FLEET_ENERGY_COLOURS), range=list(style.FLEET_ENERGY_COLOURS.values()))
     bars = (
-        alt.Chart(alt.InlineData(values=parts))
+        alt.Chart(style.Data(values=parts))
         .mark_bar(height=13, yOffset=6, strokeWidth=1.2)
         .encode(
             x=alt.X("joules:Q", stack="zero", axis=style.si_axis("J", tickCount=5), title="energy of a step"),
@@ -217,7 +217,7 @@ def _bars(members: list[style.Row]) -> alt.LayerChart:
         )
     )
     totals = [{"label": row["label"], "figure": row["figure"]} for row in members]
-    texts = alt.Chart(alt.InlineData(values=totals)).mark_text(align="left", dy=-9, dx=2)
+    texts = alt.Chart(style.Data(values=totals)).mark_text(align="left", dy=-9, dx=2)
     texts = texts.encode(x=alt.value(0), y=style.label_axis(lines), text="figure:N")
     return alt.LayerChart(layer=[bars, texts], width=style.WIDTH, height=alt.Step(_ROW_PX + 8 * (lines - 2)))
 

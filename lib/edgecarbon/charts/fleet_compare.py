@@ -77,7 +77,7 @@ def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.L
     scale = alt.Scale(type="log" if wide else "linear", domain=domain, nice=False)
     axis = style.si_axis(unit, **({"values": style.ticks(ends)} if wide else {"tickCount": 5}))
     x, there = (alt.X(f"{name}:Q", scale=scale, axis=axis, title=what) for name in ("measured", "predicted"))
-    base = alt.Chart(alt.InlineData(values=values)).encode(
+    base = alt.Chart(style.Data(values=values)).encode(
         y=style.label_axis(4),
         tooltip=[
             alt.Tooltip("measured_words:N", title="measured"),
@@ -136,7 +136,7 @@ def _grouped_bars(members: list[style.Row]) -> alt.LayerChart:
         labelExpr="split(datum.label, '|')[1] === '0' ? split(datum.label, '|')[0] : ''",
         labelLimit=220, labelPadding=8, grid=False, domain=False, ticks=False,
     )  # fmt: skip
-    base = alt.Chart(alt.InlineData(values=bars)).encode(
+    base = alt.Chart(style.Data(values=bars)).encode(
         y=alt.Y("place:N", sort=None, title=None, axis=label),
         tooltip=[
             alt.Tooltip("name:N"),

@@ -54,7 +54,7 @@ def _lines(members: list[style.Row]) -> alt.LayerChart:
         title="radio energy per token",
     )
     colour = alt.Color("variant:N", scale=style.series_scale(names), legend=None)
-    base = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y, color=colour)
+    base = alt.Chart(style.Data(values=points)).encode(x=x, y=y, color=colour)
     tooltip = [
         alt.Tooltip("variant:N"),
         alt.Tooltip("devices:Q"),
@@ -67,7 +67,7 @@ def _lines(members: list[style.Row]) -> alt.LayerChart:
     # Where colours begin again, shapes differ.
     shape = alt.Shape("shape:N", scale=alt.Scale(domain=_SHAPES, range=_SHAPES), legend=None)
     dots = base.mark_point(size=55, fill="white", opacity=1, strokeWidth=1.6).encode(shape=shape, tooltip=tooltip)
-    named = alt.Chart(alt.InlineData(values=labels))
+    named = alt.Chart(style.Data(values=labels))
     beside = alt.value({"expr": f"width + {_THREAD_PX}"})
     place = alt.Y("place:Q", scale=None)
     texts = named.mark_text(align="left", dx=3, baseline="middle", lineBreak="\n", lineHeight=_LINE_PX)

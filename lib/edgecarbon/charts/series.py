@@ -177,7 +177,7 @@ def _track(
     colours = alt.Scale(domain=shades, range=[style.WINDOW_COLOURS[name] for name in shades])
     shade_legend = alt.Legend(symbolOpacity=0.4, symbolType="square")
     # The shades of the repeats add up to one.
-    bands = alt.Chart(alt.InlineData(values=windows)).mark_rect(opacity=0.3 / max(runs, 1))
+    bands = alt.Chart(style.Data(values=windows)).mark_rect(opacity=0.3 / max(runs, 1))
     shaded = bands.encode(
         x=start,
         x2="end_s:Q",
@@ -209,8 +209,8 @@ def _compact(points: list[style.Row]) -> alt.Chart:
     numbers = alt.CsvDataFormat(type="csv", parse={"k": "number", "t": "number", "v": "number"})
     fields = ["series", "provenance", "run_id"]
     words = [{"k": number, **dict(zip(fields, key, strict=True))} for key, number in keys.items()]
-    lookup = alt.LookupData(data=alt.InlineData(values=words), key="k", fields=fields)
-    data = alt.InlineData(values="\n".join(lines), format=numbers)
+    lookup = alt.LookupData(data=style.Data(values=words), key="k", fields=fields)
+    data = style.Data(values="\n".join(lines), format=numbers)
     return alt.Chart(data).transform_lookup(lookup="k", from_=lookup)
 
 
@@ -243,7 +243,7 @@ def _over_steps(members: list[style.Row], field: str, axis_title: str, devices: 
     marks: dict[str, Any] = {"values": style.ticks(numbers)} if wide else {"tickCount": 4}
     few = len(values) <= 60 * len({row["run_id"] for row in members})
     points = alt.OverlayMarkDef(size=22, opacity=0.9) if few else False
-    chart = alt.Chart(alt.InlineData(values=values), width=style.WIDTH, height=130)
+    chart = alt.Chart(style.Data(values=values), width=style.WIDTH, height=130)
     encoded: alt.Chart = chart.mark_line(strokeWidth=1.6, opacity=0.8, point=points).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickMinStep=1), scale=alt.Scale(nice=False)),
         y=alt.Y(f"{field}:Q", title=axis_title, scale=scale, axis=alt.Axis(**marks)),

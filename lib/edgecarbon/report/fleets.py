@@ -8,8 +8,8 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.fleet_compare import CARBON, carbon_run_words
-from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped, rows
-from edgecarbon.report import words
+from edgecarbon.charts.style import ATTRIBUTIONS, Row, boundary_words, grouped, rows
+from edgecarbon.report import provenance, words
 
 VIRTUAL_FLEET = "virtual hosts on one machine"
 VIRTUAL_ENERGY = "the energy is that machine's estimate, not the devices'"
@@ -65,6 +65,10 @@ def _fleets(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         row["energy"] = figures.quantity(row["joules"], None, None, "J")
         row["megabytes"] = "–" if row["bytes"] is None else figures.significant(row["bytes"] / 1e6, 3)
         row["radio_words"], row["radio_known_as"] = _radio(row)
+        row["about"] = provenance.about(row["known_as"])
+        covers = " or ".join(boundary_words(name) for name in row["boundaries"] or [])
+        row["about_energy"] = provenance.about(row["provenance"] or "absent", covers)
+        row["about_radio"] = provenance.about(row["radio_known_as"])
         ran = row["record_kind"] == "measured"
         row["virtual_words"] = f"{VIRTUAL_FLEET}: {VIRTUAL_ENERGY}" if ran else VIRTUAL_FLEET
         row["plan"] = words.of_a_device(row["plan_statement"]) or "–"
@@ -140,4 +144,12 @@ def _attribution(row: Row) -> Row:
         "winner": "" if ratio is None else "edge" if ratio > 1 else "cloud",
         "winner_words": "–" if ratio is None else "fleet" if ratio > 1 else "cloud",
         "within": within,
-    }
+        "total_grams": row["total_grams"], "low": low, "high": high, "cloud_grams": cloud, "ratio_value": ratio,
+        "about": _computed(row["scenario"], row["provenance"]), "interval_kind": provenance.FLEET_DRAWS,
+        "about_cloud": _computed(row["scenario"], row["cloud_provenance"]),
+    }  # fmt: skip
+
+
+def _computed(scenario: str, known: str | None) -> str:
+    """About a figure of carbon, by how the energy under it is known."""
+    return provenance.about(f"computed under scenario {scenario} from energy that is {known or 'absent'}")

@@ -13,9 +13,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgecarbon import __version__
-from edgecarbon.charts import CHARTS, Chart, ChartEntry, export, fleet_charts
-from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES
-from edgecarbon.report import fleets, missing, story, tables, words
+from edgecarbon.charts import CHARTS, Chart, ChartEntry, decision_charts, export, fleet_charts
+from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES, Row
+from edgecarbon.report import (
+    claims,
+    decisions,
+    fleets,
+    instrument,
+    jobs,
+    missing,
+    owner,
+    provenance,
+    story,
+    tables,
+    words,
+)
 
 SECTIONS = {
     "verdict": "Verdict",
@@ -30,8 +42,16 @@ SECTIONS = {
     "reading": "How to read this page",
     "again": "Reproduce",
 }
-# Of devices that train together; it stands after this one, where there are any.
-TOGETHER, _TOGETHER_AFTER = {"together": "Training together"}, "pairs"
+# Sections that are there where something is in them: title, and after which other they stand.
+OPTIONAL = {
+    "try": ("Try it", "verdict"),
+    "decides": ("What decides it", "verdict"),
+    "together": ("Training together", "pairs"),
+    "owner": ("For the owner", "pairs"),
+    "claims": ("What was published", "pairs"),
+}
+# Charts of sections that are not always there.
+_OPTIONAL_CHARTS = {"decides": decision_charts, "together": fleet_charts}
 # Which section each chart stands in; one that is not named here comes with the carbon.
 _PLACES = {
     "energy_per_step": "energy",
@@ -57,70 +77,102 @@ def build(
     reasons = missing.reasons(connection)
     gaps = missing.gaps(reasons)
     measured = {row["device"] for row in ran if row["record_kind"] == "measured"}
-    together = fleets.section(connection)
-    environment = Environment(
+    optional = _optional(connection, verdict_rows)
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            sections=_sections(optional),
+            cell=provenance.figure,
+            told=provenance.hover,
+            decides=optional["decides"],
+            owner=optional["owner"],
+            claims=optional["claims"],
+            policy=export.CONTENT_POLICY,
+            missing=reasons,
+            missing_shown=missing.LINES_SHOWN,
+            notes=words.notes(ran, bool(reasons)),
+            verdicts=words.verdicts(verdict_rows, measured),
+            why_it_flips=words.WHY_IT_FLIPS,
+            known_as={(row["workload"], row["device"]): row["provenance"] for row in ran},
+            virtual={(row["workload"], row["device"]) for row in ran if row["virtual_host"]},
+            virtual_words=words.VIRTUAL_HOST,
+            peaks=tables.peaks(ran),
+            devices=missing.beside(ran, gaps),
+            gaps=gaps,
+            flags=tables.flags_explained(ran),
+            heat=story.heat(connection),
+            side_by_side=story.side_by_side(connection),
+            validation=story.validation(connection),
+            pairs=tables.pairs(verdict_rows),
+            scenarios=sorted({row["scenario"] for row in verdict_rows}),
+            assumptions=tables.assumptions(connection),
+            work=tables.work(connection),
+            together=optional["together"],
+            instrument=optional["try"] and _instrument(optional["try"]),
+            charts=_charts(connection, optional),
+            provenances=words.PROVENANCE_WORDS,
+            boundaries=BOUNDARIES,
+            attributions=[(ATTRIBUTIONS[name], text) for name, text in words.ATTRIBUTION_WORDS.items()],
+            versions=_versions(),
+            config_name=config_name,
+            seed=seed,
+            style=Markup(_asset("page.css")),
+            script=Markup(_asset("page.js")),
+            bundle=Markup(export.javascript_bundle()),
+            options=Markup(export.script_json(export.EMBED_OPTIONS)),
+        )
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page, encoding="utf-8")
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("edgecarbon.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("page.html").render(
-        sections=_sections(bool(together)),
-        policy=export.CONTENT_POLICY,
-        missing=reasons,
-        missing_shown=missing.LINES_SHOWN,
-        notes=words.notes(ran, bool(reasons)),
-        verdicts=words.verdicts(verdict_rows, measured),
-        why_it_flips=words.WHY_IT_FLIPS,
-        known_as={(row["workload"], row["device"]): row["provenance"] for row in ran},
-        virtual={(row["workload"], row["device"]) for row in ran if row["virtual_host"]},
-        virtual_words=words.VIRTUAL_HOST,
-        peaks=tables.peaks(ran),
-        devices=missing.beside(ran, gaps),
-        gaps=gaps,
-        flags=tables.flags_explained(ran),
-        heat=story.heat(connection),
-        side_by_side=story.side_by_side(connection),
-        validation=story.validation(connection),
-        pairs=tables.pairs(verdict_rows),
-        scenarios=sorted({row["scenario"] for row in verdict_rows}),
-        assumptions=tables.assumptions(connection),
-        work=tables.work(connection),
-        together=together,
-        charts=_charts(connection, bool(together)),
-        provenances=words.PROVENANCE_WORDS,
-        boundaries=BOUNDARIES,
-        attributions=[(ATTRIBUTIONS[name], text) for name, text in words.ATTRIBUTION_WORDS.items()],
-        versions=_versions(),
-        config_name=config_name,
-        seed=seed,
-        style=Markup(_asset("page.css")),
-        script=Markup(_asset("page.js")),
-        bundle=Markup(export.javascript_bundle()),
-        options=Markup(export.script_json(export.EMBED_OPTIONS)),
-    )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page, encoding="utf-8")
 
 
-def _sections(together: bool) -> dict[str, str]:
-    """The page's sections, with that of the fleets where there are any."""
+def _optional(connection: duckdb.DuckDBPyConnection, verdict_rows: list[Row]) -> dict[str, dict[str, Any]]:
+    """What each section of `OPTIONAL` shows; empty where the database holds nothing for it."""
+    return {
+        "try": instrument.section(connection, verdict_rows),
+        "decides": decisions.section(connection),
+        "together": fleets.section(connection),
+        "owner": owner.section(connection),
+        "claims": {**claims.section(connection), **jobs.section(connection)},
+    }
+
+
+def _sections(optional: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The page's sections, with those of `OPTIONAL` that hold something."""
     sections = {}
     for name, title in SECTIONS.items():
         sections[name] = title
-        if together and name == _TOGETHER_AFTER:
-            sections |= TOGETHER
+        sections |= {one: told for one, (told, after) in OPTIONAL.items() if after == name and optional.get(one)}
     return sections
 
 
-def _charts(connection: duckdb.DuckDBPyConnection, together: bool) -> dict[str, list[dict[str, Any]]]:
-    """Every chart by section, those of fleets only where there are `together`."""
+def _instrument(sliders: dict[str, Any]) -> dict[str, Any]:
+    """The section "Try it" with its draws and its script, for the template."""
+    script = "\n".join(_asset(f"instrument{part}.js") for part in ("", "_map", "_controls"))
+    return {**sliders, "json": Markup(export.script_json(sliders["data"])), "script": Markup(script)}
+
+
+def _charts(
+    connection: duckdb.DuckDBPyConnection, optional: dict[str, dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Every chart by section, those of an `optional` section only where it holds something."""
     places: dict[str, list[dict[str, Any]]] = {}
     for name, entry in CHARTS.items():
         places.setdefault(_PLACES.get(name, "carbon"), []).append(_drawing(name, entry, entry.draw(connection)))
-    if together:
-        places["together"] = [_drawing(*drawn) for drawn in fleet_charts(connection)]
+    for section, charts in _OPTIONAL_CHARTS.items():
+        if optional[section]:
+            places[section] = [_drawing(*drawn) for drawn in charts(connection)]
     return places
 
 

@@ -6,6 +6,7 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.style import Row, boundary_words, flag_words, grouped, rows, short_boundary
+from edgecarbon.report import provenance
 
 # Standard uncertainties to a 95 % interval, for a normal distribution.
 _NORMAL_975 = 1.96
@@ -55,10 +56,15 @@ def heat(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, list[Row]]]:
         row["clock"] = _three(row["start_mhz"], row["lowest_mhz"], row["end_mhz"])
         row["throttled"], row["why"] = _throttled(row)
         for side in ("before", "after"):
-            row[side], row[f"{side}_interval"] = _per_token(row[f"{side}_joules"], row[f"{side}_uncertainty_joules"])
+            ends = _ends(row[f"{side}_joules"], row[f"{side}_uncertainty_joules"])
+            row[f"{side}_low"], row[f"{side}_high"] = ends
+            row[side], row[f"{side}_interval"] = _per_token(row[f"{side}_joules"], *ends)
         row["parts"] = ("before it", "from then on") if row["split"] == "throttling" else ("first half", "second half")
         row["change"] = _change(row["before_joules"], row["after_joules"])
         row["covers"] = short_boundary(row["boundary"])
+        row["about"] = provenance.about(row["provenance"], row["boundary"])
+        row["about_state"] = provenance.about("measured by the device's own sensors", source=row["why"])
+        row["interval_kind"] = provenance.SENSOR
         others = row["background_utilisation"]
         row["others"] = "–" if others is None else f"{figures.significant(100 * others)} %"
     return [(workload, members) for (workload,), members in grouped(found, "workload")]
@@ -81,11 +87,18 @@ def _throttled(row: Row) -> tuple[str, str]:
     return share, why if row["runs"] == 1 else f"{row['runs_throttled']} of {row['runs']} runs; {why}"
 
 
-def _per_token(joules: float | None, uncertainty_joules: float | None) -> tuple[str, str]:
+def _ends(joules: float | None, uncertainty_joules: float | None) -> tuple[float | None, float | None]:
+    """The 95 % interval of an energy that is known with a standard uncertainty."""
+    if joules is None:
+        return None, None
+    half = _NORMAL_975 * (uncertainty_joules or 0.0)
+    return max(0.0, joules - half), joules + half
+
+
+def _per_token(joules: float | None, low: float | None, high: float | None) -> tuple[str, str]:
     if joules is None:
         return "–", ""
-    half = _NORMAL_975 * (uncertainty_joules or 0.0)
-    value, _, ends = figures.quantity(joules, max(0.0, joules - half), joules + half, "J").partition(" (")
+    value, _, ends = figures.quantity(joules, low, high, "J").partition(" (")
     return value, ends.removesuffix(")")
 
 
@@ -107,6 +120,8 @@ def side_by_side(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, list[
         row["power"] = figures.quantity(row["mean_watts"], None, None, "W")
         row["boundary_words"] = boundary_words(row["boundary"])
         row["difference"], row["difference_percent"] = _difference(row)
+        row["about"] = provenance.about(row["provenance"], row["boundary"], ", ".join(row["meters"]))
+        row["interval_kind"] = provenance.REPEATS
         row["lacks"] = ", ".join(boundary_words(name) for name in row["missing"])
         row["flag_words"] = flag_words(row["flags"])
     return [(workload, members) for (workload,), members in grouped(found, "workload")]
@@ -131,6 +146,9 @@ def validation(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, list[Ro
         row["power"], _, ends = figures.quantity(row["watts"], low, high, "W").partition(" (")
         row["power_interval"] = ends.removesuffix(")")
         row["covers"] = boundary_words(row["boundary"]) if row["boundary"] else "a part that no total holds"
+        row["about"] = provenance.about(row["provenance"], row["boundary"], row["channel"] or row["meter"])
+        row["about_whole"] = provenance.about(source=row["reference"])
+        row["low"], row["high"], row["interval_kind"] = low, high, provenance.SENSOR
         row["load"] = _LOADS.get(row["window"]) or f"{row['window'].removeprefix('load_')} % busy"
         row["whole"] = figures.quantity(row["reference_watts"], None, None, "W") if row["reference"] else ""
         row["difference"] = _percent(row["difference_relative"])

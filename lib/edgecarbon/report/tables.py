@@ -8,7 +8,7 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.style import ATTRIBUTIONS, FLAG_LABELS, Row, boundary_words, flag_words, grouped, rows
-from edgecarbon.report import words
+from edgecarbon.report import provenance, words
 
 _DEVICES = """
 WITH facts AS (
@@ -45,7 +45,9 @@ _ASSUMPTIONS = 'SELECT * FROM assumptions ORDER BY scenario, name, "year" NULLS 
 def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """One row a workload, device and kind of figure, with the cells of the table "What ran"."""
     found = rows(connection, _DEVICES)
+    sources = provenance.sources(connection)
     for row in found:
+        _tell(row, sources.get((row["workload"], row["device"])))
         row["flags"] = row["flags"] or []
         row["flag_words"] = flag_words(row["flags"])
         row["boundary_words"] = boundary_words(row["boundary"])
@@ -65,6 +67,15 @@ def devices(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         low, high = row["joules_per_step_low"], row["joules_per_step_high"]
         row["energy"], row["energy_interval"] = _parts(figures.quantity(row["joules_per_step"], low, high, "J"))
     return found
+
+
+def _tell(row: Row, source: str | None) -> None:
+    """What hovers over a row's figures."""
+    ran = row["record_kind"] == "measured"
+    row["about"] = provenance.about(row["provenance"], row["boundary"], source)
+    row["about_work"] = provenance.about("measured, by the clock of the device" if ran else "modelled")
+    row["about_peak"] = provenance.about("computed from 6 x parameters x tokens", source=row["peak_source"])
+    row["interval_kind"] = provenance.REPEATS if ran else provenance.MODELLED
 
 
 def _software(row: Row) -> str:
@@ -109,7 +120,9 @@ def flags_explained(found: list[Row]) -> list[tuple[str, str]]:
 def verdicts(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """The rows of table `verdicts` with the cells of the verdict table."""
     found = rows(connection, _VERDICTS, [list(ATTRIBUTIONS)])
+    known = provenance.energies(connection)
     for row in found:
+        row["about"], row["interval_kind"] = provenance.of_pair(row, known), provenance.DRAWS
         row["attribution_words"] = ATTRIBUTIONS.get(row["attribution"], row["attribution"])
         ratio = row["ratio_cloud_over_edge"]
         row["ratio"], row["ratio_interval"] = (
@@ -131,7 +144,10 @@ def assumptions(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         row["value_words"] = figures.plain(row["value"])
         ends = row["low"], row["high"]
         row["range"] = "" if None in ends or ends[0] == ends[1] else "–".join(figures.plain(end) for end in ends)
+        row["prior"] = words.PRIOR_WORDS.get(row["distribution"], "–") if row["range"] else "–"
         row["boundary_words"] = boundary_words(row["boundary"]) if row["boundary"] else "–"
+        row["about"] = provenance.about(row["provenance"], row["boundary"], row["source"])
+        row["interval_kind"] = provenance.SOURCED if row["range"] else ""
     return found
 
 
@@ -142,6 +158,7 @@ def work(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         row["size"] = "unknown" if row["parameters"] is None else f"{row['parameters']:,}"
         row["passes"] = "–" if row["epochs"] is None else f"{figures.significant(row['epochs'], 3)}"
         row["days"] = _days(row) or "not run"
+        row["about"] = provenance.about("stated in the config", source=row["dataset"])
     return found
 
 

@@ -38,6 +38,14 @@ PROVENANCE_WORDS = {
     "published": "taken from a paper or a data sheet as it stands",
     "absent": "there is no figure",
 }
+PRIOR_WORDS = {
+    "split_log_uniform": "log-uniform halves",
+    "log_uniform": "log-uniform",
+    "uniform": "uniform",
+    "triangular": "triangular",
+    "normal": "normal, 95 %",
+    "lognormal": "log-normal, 95 %",
+}
 FLAG_REASONS = {
     "short": "The measured window is shorter than a reportable run, 60 s or 100 updates of the sensor: its ends weigh much.",
     "partial": "A part of the machine was not read, or less than 95 % of the window: the true energy is higher.",

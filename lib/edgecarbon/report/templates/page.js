@@ -48,6 +48,68 @@ async function drawAll() {
   }
 }
 
+// A table as rows of texts: cells that span several are repeated, a group's heading becomes a column of its own, and a
+// figure comes in full precision, with its unit and the ends of its interval in columns beside it.
+function tableRows(table) {
+  const text = (cell) => [...cell.childNodes].map((node) => node.textContent).join(" ").replace(/\s+/g, " ").trim();
+  const grid = [], groups = [];
+  let group = "";
+  for (const row of table.rows) {
+    if (row.classList.contains("group")) {
+      group = text(row);
+      continue;
+    }
+    const number = groups.push(group) - 1;
+    for (const cell of row.cells) {
+      let column = 0;
+      while (grid[number]?.[column]) column++;
+      for (let down = 0; down < cell.rowSpan; down++) {
+        for (let across = 0; across < cell.colSpan; across++) (grid[number + down] ??= [])[column + across] = cell;
+      }
+    }
+  }
+  const columns = grid[0].map((heading, column) => {
+    const cells = grid.slice(1).map((line) => line[column]).filter(Boolean);
+    const units = new Set(cells.map((cell) => cell.dataset.unit).filter(Boolean));
+    const ends = ["low", "high"].filter((end) => cells.some((cell) => cell.dataset[end]));
+    return {name: text(heading) + (units.size === 1 ? ` (${[...units][0]})` : ""), column, ends, mixed: units.size > 1};
+  });
+  const heading = columns.flatMap(({name, ends, mixed}) => [name, ...(mixed ? [`${name}: unit`] : []), ...ends.map((end) => `${name}: ${end}`)]);
+  const rows = grid.slice(1).map((line) => columns.flatMap(({column, ends, mixed}) => {
+    const cell = line[column], facts = cell?.dataset ?? {};
+    return [facts.value ?? (cell ? text(cell) : ""), ...(mixed ? [facts.unit ?? ""] : []), ...ends.map((end) => facts[end] ?? "")];
+  }));
+  if (!groups.some(Boolean)) return [heading, ...rows];
+  return [["group", ...heading], ...rows.map((row, number) => [groups[number + 1], ...row])];
+}
+
+// A text that a spreadsheet would take for a formula is marked as text.
+function csv(rows) {
+  const quoted = (value) => {
+    const safe = /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : value;
+    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  return rows.map((row) => row.map(quoted).join(",") + "\r\n").join("");
+}
+
+function offerCsv() {
+  const counts = {};
+  for (const table of document.querySelectorAll("main table")) {
+    const section = table.closest("section").id;
+    counts[section] = (counts[section] ?? 0) + 1;
+    const name = `edgecarbon-${section}-${counts[section]}.csv`;
+    const button = Object.assign(document.createElement("button"), {type: "button", className: "csv", textContent: "CSV"});
+    button.setAttribute("aria-label", `Download this table as CSV, ${name}`);
+    button.addEventListener("click", () => {
+      const address = URL.createObjectURL(new Blob([csv(tableRows(table))], {type: "text/csv"}));
+      Object.assign(document.createElement("a"), {href: address, download: name}).click();
+      setTimeout(() => URL.revokeObjectURL(address), 1000);
+    });
+    (table.closest(".scroll") ?? table).after(button);
+  }
+}
+
+offerCsv();
 let waiting;
 addEventListener("resize", () => {
   clearTimeout(waiting);

@@ -1,0 +1,137 @@
+"""What the section "What was published" shows: claims of papers, held against this model; published and whole jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from edgecarbon.charts import figures
+from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_SCENARIO, Row, grouped, rows
+from edgecarbon.report import provenance, words
+
+ROWS_SHOWN = 40
+DIFFERENCES_SHOWN = 12
+
+_CLAIMS = """
+SELECT c.* FROM claims c LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+WHERE c.scenario IN (c.own_scenario, $main)
+ORDER BY c.paper, c.claim, size NULLS FIRST, c.workload, c.cloud_device, c.edge_device,
+  list_position($attributions, c.attribution)
+"""
+_DIFFERENCES = """
+SELECT n.name, n.value, n.unit, o.name AS other, o.value AS other_value
+FROM assumptions n LEFT JOIN assumptions o ON o.scenario = $main AND o.name = n.name
+WHERE n.scenario = $own AND n.value IS DISTINCT FROM o.value ORDER BY n.name
+"""
+
+HOLDS = {"yes": "holds", "within range": "within its range", "no": "does not hold", None: "not computed"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: what is claimed, the rows of its table, and why the scenarios differ on it."""
+
+    first: Row
+    claimed: str
+    reason: str
+    cells: list[tuple[str, Row, Row]]
+    """By case: what it is about, the row under the paper's own scenario and that under the main one; {} for none."""
+    left_out: int
+
+
+def section(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What the template needs; empty where there are no claims and no published jobs."""
+    found = rows(connection, _CLAIMS, {"main": MAIN_SCENARIO, "attributions": list(ATTRIBUTIONS)})
+    if not found:
+        return {}
+    known = provenance.energies(connection)
+    for row in found:
+        _describe(row, known)
+    claims = [_claim(members) for _, members in grouped(found, "claim")]
+    own = sorted({row["own_scenario"] for row in found} - {MAIN_SCENARIO, None})
+    return {
+        "papers": list(grouped([{"paper": claim.first["paper"], "claim": claim} for claim in claims], "paper")),
+        "main": MAIN_SCENARIO,
+        "differences": [(name, *_differences(connection, name)) for name in own],
+        "holds": HOLDS,
+        "draws": provenance.DRAWS,
+    }
+
+
+def _claim(members: list[Row]) -> Claim:
+    first = members[0]
+    cells = []
+    for _, mine in grouped(members, "workload", "cloud_device", "edge_device", "attribution"):
+        by_scenario = {row["scenario"]: row for row in mine}
+        about = _case(mine[0])
+        own = by_scenario.get(first["own_scenario"], {})
+        cells.append((about, own, by_scenario.get(MAIN_SCENARIO, {})))
+    reason = _reason(first, [own for _, own, _ in cells if own], [main for *_, main in cells if main])
+    return Claim(first, _claimed(first), reason, cells[:ROWS_SHOWN], max(0, len(cells) - ROWS_SHOWN))
+
+
+def _case(row: Row) -> str:
+    """What a row is about, in words."""
+    pair = " against ".join(row[side] for side in ("cloud_device", "edge_device") if row[side])
+    attribution = ATTRIBUTIONS.get(row["attribution"], row["attribution"])
+    return ", ".join(part for part in (pair, row["workload"], attribution) if part) or "no devices play a part"
+
+
+def _describe(row: Row, known: dict[tuple[str, str], str]) -> None:
+    if row["cloud_device"] and row["edge_device"]:
+        row["about"] = provenance.of_pair(row, known)
+    else:
+        row["about"] = provenance.about(
+            f"computed under scenario {row['scenario']}", source="the carbon model, over the scenario's assumptions"
+        )
+    row["value_words"], row["interval"] = "–", ""
+    if row["value"] is not None:
+        row["value_words"], row["interval"] = figures.interval(row["value"], row["value_low"], row["value_high"])
+
+
+def _claimed(row: Row) -> str:
+    """The range that a claim names, which may be a point, or open at one end."""
+    low, high = (None if row[name] is None else figures.plain(row[name]) for name in ("claimed_low", "claimed_high"))
+    if high is None:
+        return f"at least {low}" if low else "–"
+    if low is None:
+        return f"at most {high}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _reason(first: Row, own: list[Row], main: list[Row]) -> str:
+    """Whether the paper's assumptions, or ours, make the claim hold, in a sentence."""
+    needs = f"It needs {first['needs'].rstrip('.')}." if first["needs"] else ""
+    if not own:
+        return f"Its own scenario, {first['own_scenario']}, was not computed. {needs}".strip()
+    theirs, ours = _verdict(own), _verdict(main)
+    if not main:
+        return f"With the paper's own assumptions it {theirs}. {needs}".strip()
+    if theirs == ours:
+        return f"Under both scenarios it {ours}. {needs}".strip()
+    return f"With the paper's own assumptions it {theirs}, under {MAIN_SCENARIO} it {ours}. {needs}".strip()
+
+
+def _verdict(rows: list[Row]) -> str:
+    """How a claim fares over the cases of one scenario."""
+    kinds = [row["holds"] for row in rows]
+    if len(set(kinds)) == 1:
+        return {"yes": "holds", "no": "does not hold"}.get(kinds[0], "is reached within the range of the inputs")
+    sure = kinds.count("yes")
+    reached = kinds.count("within range")
+    parts = [f"holds in {sure}"] if sure else []
+    parts += [f"is reached within the range of the inputs in {reached}"] if reached else []
+    return f"{' and '.join(parts)} of {len(kinds)} cases"
+
+
+def _differences(connection: duckdb.DuckDBPyConnection, own: str) -> tuple[list[str], int]:
+    """What a paper's scenario assumes otherwise, in words, and how many more there are."""
+    found = rows(connection, _DIFFERENCES, {"own": own, "main": MAIN_SCENARIO})
+    told = []
+    for row in found:
+        unit = "" if row["unit"] in (None, "1") else f" {row['unit']}"
+        instead = f" instead of {figures.plain(row['other_value'])}" if row["other"] else ""
+        told.append(words.of_a_device(f"{row['name']} {figures.plain(row['value'])}{unit}{instead}"))
+    return told[:DIFFERENCES_SHOWN], max(0, len(told) - DIFFERENCES_SHOWN)

@@ -1,0 +1,216 @@
+"""The main tables for a paper, as LaTeX and as Markdown: the cells of the page's tables, with the units in the header."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import duckdb
+
+from edgecarbon.charts import figures
+from edgecarbon.report import tables, words
+
+LEFT, RIGHT, WRAPPED = "l", "r", "p{0.3\\linewidth}"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table: its file's name, title, columns (header with unit, and LEFT, RIGHT or WRAPPED), and rows of texts."""
+
+    name: str
+    title: str
+    columns: tuple[tuple[str, str], ...]
+    rows: Callable[[duckdb.DuckDBPyConnection], list[list[str]]]
+
+
+def energy_by_device(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """One row a workload, device and kind of figure."""
+    found = []
+    for row in tables.devices(connection):
+        step = _interval(row["joules_per_step"], row["joules_per_step_low"], row["joules_per_step_high"])
+        ends = (row[f"joules_per_million_tokens{end}"] for end in ("", "_low", "_high"))
+        tokens = _interval(*(None if end is None else end / 1e3 for end in ends))
+        facts = [row["workload"], row["device"], row["provenance"], row["boundary_words"], row["precision"]]
+        rates = [row["throughput"], _percent(row["mfu_words"]), ", ".join(row["flag_words"])]
+        found.append([*facts, str(row["repeats"]), *step, *tokens, *rates])
+    return found
+
+
+def verdicts(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """One row a scenario, workload, pair of devices and attribution."""
+    return [
+        [
+            *(row[name] for name in ("scenario", "workload", "cloud_device", "edge_device", "attribution_words")),
+            *(row["ratio"], row["ratio_interval"], _percent(row["probability"]), row["winner"]),
+            "yes" if row["flips"] else "no",
+            row["caveat"],
+        ]
+        for row in tables.verdicts(connection)
+    ]
+
+
+def assumptions(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """One row a scenario and input."""
+    return [
+        [
+            *(row[name] for name in ("scenario", "name", "value_words", "range")),
+            "" if row["unit"] == "1" else row["unit"],
+            *(row["prior"], row["source"], "" if row["year"] is None else str(row["year"]), row["provenance"]),
+        ]
+        for row in tables.assumptions(connection)
+    ]
+
+
+PAPER_TABLES = (
+    PaperTable(
+        "energy_by_device",
+        "Energy by device, with 95 % intervals",
+        (
+            ("Workload", LEFT),
+            ("Device", LEFT),
+            ("Known as", LEFT),
+            ("Covers", LEFT),
+            ("Precision", LEFT),
+            ("Runs", RIGHT),
+            ("Energy a step (J)", RIGHT),
+            ("95 % (J)", RIGHT),
+            ("Energy a million tokens (kJ)", RIGHT),
+            ("95 % (kJ)", RIGHT),
+            ("Throughput (tokens/s)", RIGHT),
+            ("MFU (%)", RIGHT),
+            ("Flags", WRAPPED),
+        ),
+        energy_by_device,
+    ),
+    PaperTable(
+        "verdicts",
+        "Carbon of the cloud over that of the edge, by attribution; above 1 the edge emits less",
+        (
+            ("Scenario", LEFT),
+            ("Workload", LEFT),
+            ("Cloud", LEFT),
+            ("Edge", LEFT),
+            ("Attribution", LEFT),
+            ("Cloud/edge", RIGHT),
+            ("5–95 %", RIGHT),
+            ("P(edge emits less) (%)", RIGHT),
+            ("Emits less", LEFT),
+            ("Flips", LEFT),
+            ("Caveat", WRAPPED),
+        ),
+        verdicts,
+    ),
+    PaperTable(
+        "assumptions",
+        "Assumptions, with ranges, priors and sources",
+        (
+            ("Scenario", LEFT),
+            ("Assumption", LEFT),
+            ("Value", RIGHT),
+            ("Range", RIGHT),
+            ("Unit", LEFT),
+            ("Prior", LEFT),
+            ("Source", WRAPPED),
+            ("Year", RIGHT),
+            ("Known as", LEFT),
+        ),
+        assumptions,
+    ),
+)
+"""Another one is a function and an entry here; `exports` writes it as NAME.tex and NAME.md."""
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    return (NOTHING, "") if value is None else figures.interval(value, low, high)
+
+
+def _percent(cell: str) -> str:
+    """A cell of percents under a header that says the unit."""
+    return cell.removesuffix(" %")
+
+
+def latex(table: PaperTable, rows: Iterable[list[str]]) -> str:
+    """A booktabs tabular, to be put into a document with `\\input`; it needs no other package and any TeX."""
+    body = [_latex_row(row) for row in rows]
+    alignments = "".join(alignment for _, alignment in table.columns)
+    return "\n".join(
+        [
+            f"% {table.title}.",
+            f"% \\usepackage{{booktabs}} ... \\input{{{table.name}}}",
+            f"\\begin{{tabular}}{{{alignments}}}",
+            "\\toprule",
+            _latex_row([header for header, _ in table.columns]),
+            "\\midrule",
+            *body,
+            "\\bottomrule",
+            "\\end{tabular}",
+            "",
+        ]
+    )
+
+
+def markdown(table: PaperTable, rows: Iterable[list[str]]) -> str:
+    """A table in GitHub's Markdown, under its title."""
+    rule = ["---:" if alignment == RIGHT else "---" for _, alignment in table.columns]
+    body = [_markdown_row(row) for row in rows]
+    head = [_markdown_row([header for header, _ in table.columns]), f"| {' | '.join(rule)} |"]
+    return "\n".join([f"**{markdown_text(table.title)}**", "", *head, *body, ""])
+
+
+def _latex_row(cells: Iterable[str | None]) -> str:
+    return f"{' & '.join(latex_text(cell) for cell in cells)} \\\\"
+
+
+def _markdown_row(cells: Iterable[str | None]) -> str:
+    return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"
+
+
+# What does not stand for itself in every LaTeX document: [ and * after a line's end would be an argument of it, " is a
+# shorthand in some languages, < and > are other letters in the oldest font encoding.
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "{}$&#_%"},
+    **{letter: f"{{{letter}}}" for letter in "[]*`"},
+    "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", '"': "{\\char34}",
+    "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "–": "{--}", "—": "{---}", "…": "\\dots{}",
+    figures.MINUS: "$-$", "×": "$\\times$", "·": "$\\cdot$", "±": "$\\pm$", "≤": "$\\leq$", "≥": "$\\geq$",
+    "µ": "$\\mu$", "μ": "$\\mu$", "°": "$^\\circ$", "²": "$^2$", "³": "$^3$", "ß": "\\ss{}", "ø": "\\o{}", "Ø": "\\O{}",
+    "æ": "\\ae{}", "Æ": "\\AE{}",
+}  # fmt: skip
+_DOTLESS = {"i": "\\i", "j": "\\j"}  # as they stand under an accent
+_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
+_LIGATURES = "-',"  # two of them would become one other sign
+# As references of characters, which Markdown never takes for its own signs, nor GitHub for formulas and names.
+_MARKDOWN = {
+    **{letter: f"\\{letter}" for letter in "\\`*[]~#"},
+    "&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "&#36;", "@": "&#64;",
+}  # fmt: skip
+# Within a word it is no emphasis, and an escape would break an address.
+_OUTER_LINE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+
+
+def latex_text(text: str | None) -> str:
+    """Any text as one line of LaTeX that prints it. A letter that not every TeX has is named: U+4E2D."""
+    line = ""
+    for letter in unicodedata.normalize("NFC", words.of_a_device(text)) or NOTHING:
+        line += f"{{{letter}}}" if letter in _LIGATURES and line.endswith(letter) else _latex_letter(letter)
+    return line
+
+
+def _latex_letter(letter: str) -> str:
+    if letter in _LATEX:
+        return _LATEX[letter]
+    if letter.isascii():
+        return letter
+    base, accents = (decomposed := unicodedata.normalize("NFD", letter))[0], decomposed[1:]
+    if accents in _ACCENTS and base.isascii():
+        return f"\\{_ACCENTS[accents]}{{{_DOTLESS.get(base, base)}}}"
+    return f"U+{ord(letter):04X}"
+
+
+def markdown_text(text: str | None) -> str:
+    """Any text as one line of Markdown that shows it, fit for a cell."""
+    line = "".join(_MARKDOWN.get(letter, letter) for letter in words.of_a_device(text) or NOTHING)
+    return _OUTER_LINE.sub(r"\_", line)
