@@ -2,76 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
-
 import pytest
-import yaml
-from carbon_cases import CONFIG, DEFAULT, INPUTS, KWH, facts, literal, run, scenario, total, verdict
+from carbon_cases import DEFAULT, INPUTS, KWH, facts, literal, run, scenario, total, verdict, worked_example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecarbon.carbon.evaluation import evaluate
-from edgecarbon.config.inputs import load_inputs
-from edgecarbon.config.scenario import load_scenario
 
 # --- the worked example: 1 kWh at a GPU board against a phone, every number given as a literal
-
-EXAMPLE = {
-    "cloud__grid": literal(400, "gCO2e/kWh"),
-    "edge__grid": literal(400, "gCO2e/kWh"),
-    "boundaries__gpu_board": literal(1.3),
-    "cloud__pue": literal(1.1),
-    "cloud__lifetime": literal(5, "years"),
-    "cloud__utilisation": literal(0.6),
-    "cloud__host_embodied": None,
-    "cloud__data_path": [],
-    "edge__charger": literal(1.2),
-    "edge__lifetime": literal(3, "years"),
-    "edge__utilisation": literal(0.2),
-    "edge__data_path": ["test-network"],
-    "traffic__bytes_per_token": literal(10_000, "B/token"),
-}
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("example")
-    inputs = folder / "inputs"
-    shutil.copytree(CONFIG / "inputs", inputs)
-    for name, section, key, entry in (
-        ("network.yaml", "segments", "test-network", literal(0.005, "kWh/GB")),
-        (
-            "embodied.yaml",
-            "embodied",
-            "test-phone",
-            literal(67, "kgCO2e") | {"lifetime": "phone", "boundary": "whole_device"},
-        ),
-        (
-            "embodied.yaml",
-            "embodied",
-            "test-board",
-            literal(188, "kgCO2e") | {"lifetime": "cloud-gpu", "boundary": "gpu_board"},
-        ),
-    ):
-        data = yaml.safe_load((inputs / name).read_text(encoding="utf-8"))
-        data[section][key] = entry
-        (inputs / name).write_text(yaml.safe_dump(data), encoding="utf-8")
-    loaded = load_inputs(inputs)
-    data = copy.deepcopy(DEFAULT)
-    for name, value in EXAMPLE.items():
-        section, field = name.split("__")
-        data[section][field] = value
-    (folder / "example.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
-    runs = [
-        run("gpu", "cloud", KWH, 5.0, boundary="gpu_board"),
-        run("phone", "edge", KWH / 2.5, 80.0, boundary="battery"),
-    ]
-    devices = {
-        "gpu": facts("cloud", embodied="test-board"),
-        "phone": facts("edge", embodied="test-phone", battery=True),
-    }
-    return evaluate(load_scenario(folder / "example.yaml", loaded), loaded, devices, runs)
+    return worked_example(tmp_path_factory.mktemp("example"))
 
 
 def test_example_totals(example):
@@ -111,23 +54,6 @@ def test_example_names_every_assumption(example):
 # --- properties of the whole
 
 
-@given(st.floats(0.0, 900.0), st.floats(0.0, 900.0))
-@settings(max_examples=20, deadline=None)
-def test_a_dirtier_grid_never_lowers_a_total(tmp_path_factory, one, other):
-    folder = tmp_path_factory.mktemp("grid")
-    totals = [
-        total(
-            evaluate(
-                scenario(folder, draws=100, edge__grid=literal(intensity, "gCO2e/kWh")),
-                INPUTS, {"d": facts("edge")}, [run("d", "edge")],
-            ),
-            "d",
-        )["total_grams"]
-        for intensity in sorted((one, other))
-    ]  # fmt: skip
-    assert totals[0] <= totals[1]
-
-
 @given(st.floats(0.5, 2000.0), st.floats(0.05, 1.0))
 @settings(max_examples=20, deadline=None)
 def test_attributions_are_in_order(tmp_path_factory, hours, used):
@@ -153,6 +79,65 @@ def test_the_verdict_is_for_equal_work_and_does_not_change_with_its_amount(tmp_p
         assert verdict(more, name)["ratio_cloud_over_edge"] == pytest.approx(
             verdict(same, name)["ratio_cloud_over_edge"]
         )
+
+
+SIDES = {"c": facts("cloud"), "e": facts("edge")}
+
+
+def with_all_on(folder, **changes):
+    """What both sides emit and the ratio, with whatever a scenario can switch on switched on."""
+    switched_on = {
+        "draws": 100, "cloud__idle_share": literal(0.3, low=0.1, high=0.5), "edge__coordinator": literal(1, "W"),
+        "edge__practice": {"churn": literal(1.2, low=1.0, high=1.5), "availability": literal(0.5, low=0.2, high=0.9)},
+        "traffic__weights_every_steps": 10,
+    }  # fmt: skip
+    work = changes.pop("work", 1.0)
+    count = {"tokens": int(1e6 * work), "steps": int(100 * work)}
+    runs = [run("c", "cloud", 2 * KWH * work, work, **count), run("e", "edge", KWH * work, 20 * work, **count)]
+    return evaluate(scenario(folder, **(switched_on | changes)), INPUTS, SIDES, runs)
+
+
+@given(st.floats(0.0, 900.0), st.floats(0.0, 900.0), st.sampled_from(["cloud", "edge"]))
+@settings(max_examples=15, deadline=None)
+def test_a_dirtier_grid_never_lowers_what_its_side_emits(tmp_path_factory, one, other, side):
+    folder = tmp_path_factory.getbasetemp()
+    cleaner, dirtier = (
+        with_all_on(folder, **{f"{side}__grid": literal(intensity, "gCO2e/kWh")}) for intensity in sorted((one, other))
+    )
+    for name in ("operational_grams", "network_grams", "total_grams", "total_low_grams", "total_high_grams"):
+        assert total(cleaner, side[0])[name] <= total(dirtier, side[0])[name]
+    for attribution in DEFAULT["attributions"]:
+        before, after = (verdict(result, attribution) for result in (cleaner, dirtier))
+        # The dirtier edge loses against the same cloud. A coordinator is on the cloud's grid, so that moves both.
+        if side == "edge":
+            assert after["ratio_cloud_over_edge"] <= before["ratio_cloud_over_edge"] * (1 + 1e-12)
+            assert after["probability_edge_wins"] <= before["probability_edge_wins"]
+
+
+@given(st.integers(2, 40))
+@settings(max_examples=10, deadline=None)
+def test_scaling_the_work_scales_the_total_and_no_verdict(tmp_path_factory, factor):
+    folder = tmp_path_factory.getbasetemp()
+    once, more = with_all_on(folder), with_all_on(folder, work=float(factor))
+    for attribution in DEFAULT["attributions"]:
+        for device in "ce":
+            small, large = (total(result, device, attribution) for result in (once, more))
+            for name in ("operational_grams", "embodied_grams", "network_grams", "total_grams", "total_high_grams"):
+                assert large[name] == pytest.approx(factor * small[name], rel=1e-9)
+        for name in ("ratio_cloud_over_edge", "ratio_low", "ratio_high", "probability_edge_wins"):
+            assert verdict(more, attribution)[name] == pytest.approx(verdict(once, attribution)[name], rel=1e-9)
+
+
+@given(st.floats(0.02, 1.0), st.floats(0.5, 200.0))
+@settings(max_examples=15, deadline=None)
+def test_the_edge_wins_less_the_more_it_answers_for(tmp_path_factory, used, hours):
+    result = evaluate(
+        scenario(tmp_path_factory.getbasetemp(), draws=100, edge__utilisation=literal(used)),
+        INPUTS, SIDES, [run("c", "cloud", 2 * KWH), run("e", "edge", hours=hours)],
+    )  # fmt: skip
+    rows = [verdict(result, name) for name in ("sunk", "time_share", "used_hours")]
+    for name in ("ratio_cloud_over_edge", "ratio_low", "ratio_high", "probability_edge_wins"):
+        assert rows[0][name] >= rows[1][name] >= rows[2][name]
 
 
 # --- verdicts and caveats

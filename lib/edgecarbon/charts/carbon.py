@@ -16,7 +16,7 @@ SELECT c.scenario, c.workload, c.attribution, c.device, c.role, c.provenance, c.
 FROM carbon c LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
 WHERE functional_unit = 'million_tokens' AND total_grams IS NOT NULL
 GROUP BY c.scenario, c.workload, c.attribution, c.device, c.role, c.provenance, c.boundary, size
-ORDER BY size, c.workload, c.scenario, list_position(?, c.attribution), c.role, c.device
+ORDER BY size, c.workload, c.scenario <> 'default', c.scenario, list_position(?, c.attribution), c.role, c.device
 """
 
 _VERDICTS = """
@@ -29,7 +29,8 @@ FROM verdicts v
   LEFT JOIN figures c ON c.workload = v.workload AND c.device = v.cloud_device
   LEFT JOIN figures e ON e.workload = v.workload AND e.device = v.edge_device
 WHERE ratio_cloud_over_edge > 0
-ORDER BY size, v.workload, v.scenario, v.flips DESC, v.cloud_device, v.edge_device, list_position(?, v.attribution)
+ORDER BY size, v.workload, v.scenario <> 'default', v.scenario, v.flips DESC, v.cloud_device, v.edge_device,
+  list_position(?, v.attribution)
 """
 
 _PARTS = list(style.CARBON_COLOURS)

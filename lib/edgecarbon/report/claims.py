@@ -26,6 +26,17 @@ FROM assumptions n LEFT JOIN assumptions o ON o.scenario = $main AND o.name = n.
 WHERE n.scenario = $own AND n.value IS DISTINCT FROM o.value ORDER BY n.name
 """
 
+QUANTITIES = {
+    "charger_factor": "energy at the plug over energy at the battery",
+    "overhead_ratio": "the charger's factor over the data centre's PUE",
+    "grid_ratio": "carbon intensity at the edge over the cloud's",
+    "equal_energy_ratio": "operational carbon of the edge over the cloud's, at equal computation energy",
+    "energy_ratio": "energy of the cloud at its meter over the edge's",
+    "edge_energy_ratio": "energy of the edge at its meter over the cloud's",
+    "carbon_ratio": "carbon of the cloud over the edge's",
+    "edge_carbon_ratio": "carbon of the edge over the cloud's",
+}
+"""What is computed for a claim (`edgecarbon.config.claims`), in words."""
 HOLDS = {"yes": "holds", "within range": "within its range", "no": "does not hold", None: "not computed"}
 
 
@@ -56,6 +67,7 @@ def section(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "main": MAIN_SCENARIO,
         "differences": [(name, *_differences(connection, name)) for name in own],
         "holds": HOLDS,
+        "quantities": QUANTITIES,
         "draws": provenance.DRAWS,
     }
 

@@ -184,9 +184,14 @@ def _describe_input(row: Row, told: str) -> None:
     row["about"] = told
     row["prior"] = words.PRIOR_WORDS.get(row["distribution"], row["distribution"] or "–")
     row["unit_words"] = "" if row["unit"] == "1" else row["unit"] or ""
-    row["value_words"] = f"{figures.plain(row['value'])} {row['unit_words']}".rstrip()
     ends = row["low"], row["high"]
-    row["range"] = "" if None in ends else f"{figures.plain(row['low'])}–{figures.plain(row['high'])}"
+    # An energy is a result of runs, with as many digits as its interval carries; the others stand as they were given.
+    if row["unit_words"].startswith("J/"):
+        row["value_words"], row["range"] = figures.interval(row["value"], *ends)
+    else:
+        row["value_words"] = figures.plain(row["value"])
+        row["range"] = "" if None in ends else f"{figures.plain(row['low'])}–{figures.plain(row['high'])}"
+    row["value_words"] = f"{row['value_words']} {row['unit_words']}".rstrip()
     for name in ("morris_mu_star", "morris_sigma", "ratio_at_low", "ratio_at_high"):
         row[f"{name}_words"] = "–" if row[name] is None else figures.significant(row[name])
     for name in ("sobol_first", "sobol_total"):

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 import duckdb
 
 from edgecarbon.charts import figures
-from edgecarbon.charts.style import ATTRIBUTIONS, FLAG_LABELS, Row, boundary_words, flag_words, grouped, rows
+from edgecarbon.charts.style import (
+    ATTRIBUTIONS,
+    FLAG_LABELS,
+    MAIN_SCENARIO,
+    Row,
+    boundary_words,
+    flag_words,
+    grouped,
+    rows,
+)
 from edgecarbon.report import provenance, words
 
 _DEVICES = """
@@ -29,7 +38,8 @@ ORDER BY max(f.parameters) OVER (PARTITION BY e.workload), e.workload, e.role, e
 _VERDICTS = """
 SELECT v.*
 FROM verdicts v LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
-ORDER BY size, v.workload, v.scenario, v.flips DESC, v.cloud_device, v.edge_device, list_position(?, v.attribution)
+ORDER BY size, v.workload, v.scenario <> ?, v.scenario, v.flips DESC, v.cloud_device, v.edge_device,
+  list_position(?, v.attribution)
 """
 
 _WORK = """
@@ -119,7 +129,7 @@ def flags_explained(found: list[Row]) -> list[tuple[str, str]]:
 
 def verdicts(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """The rows of table `verdicts` with the cells of the verdict table."""
-    found = rows(connection, _VERDICTS, [list(ATTRIBUTIONS)])
+    found = rows(connection, _VERDICTS, [MAIN_SCENARIO, list(ATTRIBUTIONS)])
     known = provenance.energies(connection)
     for row in found:
         row["about"], row["interval_kind"] = provenance.of_pair(row, known), provenance.DRAWS

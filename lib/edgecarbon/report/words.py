@@ -45,6 +45,7 @@ PRIOR_WORDS = {
     "triangular": "triangular",
     "normal": "normal, 95 %",
     "lognormal": "log-normal, 95 %",
+    "student_t": "Student’s t",
 }
 FLAG_REASONS = {
     "short": "The measured window is shorter than a reportable run, 60 s or 100 updates of the sensor: its ends weigh much.",
