@@ -17,6 +17,7 @@ BENCHMARKS = {
     "dry_run": "a start of the workflow with nothing to do against a bare one of as many rules",
     "dispatch": "sixteen devices dispatched at once against sixteen bare ssh commands",
     "store": "the DuckDB file and the carbon tables against pandas",
+    "verdict": "a million draws and Sobol's indices against numpy and SALib, and 1,000 runs analysed anew",
     "pipeline": "the fleet's engine against torch.distributed.pipelining over 10 MB/s links",
     "simulator": "predicted steps of a fleet against measured ones on virtual hosts",
     "placement": "the placement of devices against DT-FM's genetic algorithm",

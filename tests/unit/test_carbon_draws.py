@@ -137,3 +137,28 @@ def test_draws_by_name():
     assert one.of(assumption) is one.of(assumption)
     assert not np.array_equal(one.uniform("a"), one.uniform("b"))
     assert np.array_equal(np.sort(np.floor(one.uniform("a") * 500)), np.arange(500))
+
+
+def test_what_was_worked_out_about_an_object_is_kept_while_there_is_room():
+    drawn, made = draws.Draws(1, draws.KEPT_DRAWS // 4), []
+    things = [[number] for number in range(5)]
+
+    def ask(thing, what="size", of=drawn):
+        return of.kept((thing,), what, lambda: made.append(what) or len(made))
+
+    assert [ask(thing) for thing in things[:4]] * 2 == [ask(thing) for _ in range(2) for thing in things[:4]]
+    assert ask(things[0], "weight") == 5  # another question; there is room for four, so the oldest goes
+    assert ask(things[1]) == 2
+    assert ask(things[0]) == 6
+    very_many = draws.Draws(1, draws.KEPT_DRAWS)
+    assert ask(things[0], of=very_many) != ask(things[0], of=very_many)
+
+
+def test_scenarios_of_equal_seed_share_what_they_have_in_common():
+    assumption = Assumption("a", 2.0, 1.0, 4.0, "1", "s", 2025, "b", "l", "modelled")
+    wider = Assumption("a", 2.0, 1.0, 5.0, "1", "s", 2025, "b", "l", "modelled")
+    one, other = draws.Draws(1, 500), draws.Draws(1, 500)
+    assert one.of(assumption) is other.of(assumption)
+    assert not np.array_equal(other.of(assumption), draws.Draws(1, 500).of(wider))
+    with pytest.raises(ValueError, match="read-only"):
+        one.of(assumption)[0] = 1.0

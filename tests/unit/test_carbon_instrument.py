@@ -39,7 +39,9 @@ def result(request, tmp_path_factory):
     settled = scenario(tmp_path_factory.mktemp("s"), **(CHANGES if request.param == "every switch" else {}))
     runs = [
         run("cloud", "cloud", boundary="gpu_board", energy_low_joules=2e6, energy_high_joules=5e6, tokens=40_000),
-        run("edge", "edge", 2.1e6, 5.0, boundary="battery", energy_low_joules=1e6, energy_high_joules=6e6, tokens=30_000),
+        run(
+            "edge", "edge", 2.1e6, 5.0, boundary="battery", energy_low_joules=1e6, energy_high_joules=6e6, tokens=30_000
+        ),
     ]
     devices = {
         "cloud": facts("cloud", embodied="nvidia-rtx-a5000"),

@@ -346,6 +346,14 @@ def test_save_writes_svg_and_html_that_needs_nothing(tmp_path: Path, database: d
         assert loads not in text
 
 
+def test_the_bundle_is_kept_for_other_processes(tmp_path: Path) -> None:
+    kept = export.javascript_bundle(tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file.read_text(encoding="utf-8") == kept == export.javascript_bundle()
+    file.write_text("// of an earlier start", encoding="utf-8")
+    assert export.javascript_bundle.__wrapped__(tmp_path) == "// of an earlier start"
+
+
 def test_names_cannot_break_out_of_the_page(tmp_path: Path, empty: duckdb.DuckDBPyConnection) -> None:
     hostile = "</script><script>alert(1)</script>"
     report_database.insert_named(

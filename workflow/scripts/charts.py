@@ -5,14 +5,18 @@ from pathlib import Path
 
 from edgecarbon import charts, script, store
 
+CACHE = Path("results/cache")
+
 
 def main(args):
     args.out.mkdir(parents=True, exist_ok=True)
     with store.connect(args.database, read_only=True) as database:
-        for name, entry in charts.CHARTS.items():
-            charts.save(entry.draw(database), args.out / f"{name}.svg", args.out / f"{name}.html")
-        for name, _, chart in chain(charts.fleet_charts(database), charts.decision_charts(database)):
-            charts.save(chart, args.out / f"{name}.svg", args.out / f"{name}.html")
+        drawn = ((name, entry.draw(database)) for name, entry in charts.CHARTS.items())
+        more = (
+            (name, chart) for draw in (charts.fleet_charts, charts.decision_charts) for name, _, chart in draw(database)
+        )
+        for name, chart in chain(drawn, more):
+            charts.save(chart, args.out / f"{name}.svg", args.out / f"{name}.html", CACHE)
 
 
 if __name__ == "__main__":

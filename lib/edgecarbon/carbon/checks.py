@@ -25,6 +25,8 @@ def number(name: str, value: object) -> NDArray[np.float64]:
     if found.dtype.kind not in "iuf":
         raise ValueError(f"{name}: expected a number, found {value!r}")
     array = found.astype(np.float64, copy=False)
+    if not array.size or (array.min() >= 0 and array.max() < math.inf):  # false for what is not a number, too
+        return array
     _require(name, array, np.isfinite(array), "a finite number")
     _require(name, array, array >= 0, "a number that is not negative")
     return array
@@ -33,14 +35,16 @@ def number(name: str, value: object) -> NDArray[np.float64]:
 def positive(name: str, value: object) -> NDArray[np.float64]:
     """As `number`, and above zero."""
     array = number(name, value)
-    _require(name, array, array > 0, "a number above zero")
+    if array.size and array.min() <= 0:
+        _require(name, array, array > 0, "a number above zero")
     return array
 
 
 def share(name: str, value: object) -> NDArray[np.float64]:
     """As `number`, and at most 1."""
     array = number(name, value)
-    _require(name, array, array <= 1, "a share from 0 to 1")
+    if array.size and array.max() > 1:
+        _require(name, array, array <= 1, "a share from 0 to 1")
     return array
 
 

@@ -40,12 +40,12 @@ class Draws:
         self._assumed: dict[str, Array] = {}
         self._kept: dict[Hashable, tuple[object, Any]] = {}
 
-    def kept(self, owner: object, what: Hashable, make: Callable[[], Kept]) -> Kept:
-        """What `make` gives, worked out once for an object and a question as long as there is room for it.
+    def kept(self, about: tuple[object, ...], what: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What `make` gives, worked out once for a question about these very objects, as long as there is room for it.
 
         A device stands in many pairs, and its draws are the same in all of them. With very many draws nothing is kept.
         """
-        key = (id(owner), what)
+        key = (*map(id, about), what)
         if key in self._kept:
             found: Kept = self._kept[key][1]
             return found
@@ -53,7 +53,7 @@ class Draws:
         if 2 * self.count <= KEPT_DRAWS:
             while len(self._kept) >= KEPT_DRAWS // self.count:
                 del self._kept[next(iter(self._kept))]  # the oldest
-            self._kept[key] = owner, made  # the owner lives on, so that no other object takes its id
+            self._kept[key] = about, made  # they live on, so that no other object takes their ids
         return made
 
     def of(self, assumption: Assumption) -> Any:
@@ -63,8 +63,11 @@ class Draws:
         if assumption.low == assumption.high:
             return assumption.value
         if assumption.name not in self._assumed:
-            self._assumed[assumption.name] = quantile(assumption, self.uniform(assumption.name))
+            self._assumed[assumption.name] = self._drawn(assumption)
         return self._assumed[assumption.name]
+
+    def _drawn(self, assumption: Assumption) -> Array:
+        return _of_assumption(self._seed, self.count, assumption)
 
     def uniform(self, name: str) -> Array:
         """Stratified uniform draws in (0, 1), shape (count,)."""
@@ -72,7 +75,7 @@ class Draws:
 
     def normal(self, name: str) -> Array:
         """Standard normal draws, shape (count,)."""
-        return np.asarray(ndtri(self.uniform(name)), np.float64)
+        return _standard_normal(self._seed, self.count, name)
 
     def student(self, name: str, degrees_of_freedom: int) -> Array:
         """Student-t draws, shape (count,)."""
@@ -96,18 +99,39 @@ class Plan(Draws):
         stands = assumption.name not in self._moved and assumption.name not in self.fixed
         return assumption.value if stands else super().of(assumption)
 
+    def _drawn(self, assumption: Assumption) -> Array:
+        return quantile(assumption, self.uniform(assumption.name))
+
+    def normal(self, name: str) -> Array:
+        return np.asarray(ndtri(self.uniform(name)), np.float64)
+
     def uniform(self, name: str) -> Array:
         return np.asarray(self._moved.get(name, np.full(self.count, 0.5)), np.float64)
 
 
-@lru_cache(maxsize=32)  # scenarios of equal seed share them
+# Scenarios of equal seed share what they have in common; so much of it that a million draws fit into a small machine.
+@lru_cache(maxsize=32)
+def _of_assumption(seed: int, count: int, assumption: Assumption) -> Array:
+    return _shared(quantile(assumption, _stratified(seed, count, assumption.name)))
+
+
+@lru_cache(maxsize=4)
+def _standard_normal(seed: int, count: int, name: str) -> Array:
+    return _shared(np.asarray(ndtri(_stratified(seed, count, name)), np.float64))
+
+
+def _shared(values: Array) -> Array:
+    values.flags.writeable = False
+    return values
+
+
+@lru_cache(maxsize=4)
 def _stratified(seed: int, count: int, name: str) -> Array:
     digest = hashlib.sha256(name.encode()).digest()
     generator = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
     slices = generator.permutation(count) + generator.uniform(1e-6, 1.0 - 1e-6, count)
     slices /= count
-    slices.flags.writeable = False
-    return slices
+    return _shared(slices)
 
 
 def quantile(assumption: Assumption, uniform: Array) -> Array:

@@ -178,7 +178,7 @@ def average(judge: Judge, device: str, runs: Sequence[Run]) -> Average:
 
 def parts(judge: Judge, side: Average, draws: Draws) -> Parts:
     """What a side's average run emits for a token, by part, over any draws."""
-    return draws.kept(side, "parts", lambda: _parts(replace(judge, draws=draws), side, draws))
+    return draws.kept((side, judge.scenario), "parts", lambda: _parts(replace(judge, draws=draws), side, draws))
 
 
 def _parts(judge: Judge, side: Average, draws: Draws) -> Parts:

@@ -234,9 +234,7 @@ def turns(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> list[list[T
     return found
 
 
-def _turns(
-    judge: Judge, pair: Pair, inputs: Sequence[Assumption], spans: Sequence[float]
-) -> list[list[Turn | None]]:
+def _turns(judge: Judge, pair: Pair, inputs: Sequence[Assumption], spans: Sequence[float]) -> list[list[Turn | None]]:
     """All inputs in one evaluation. Where it fails, each by itself, and one that fails by itself over a shorter span."""
     if not inputs or not spans:
         return [[None] * _variants(judge) for _ in inputs]

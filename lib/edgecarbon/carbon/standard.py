@@ -21,13 +21,14 @@ def standard_rows(judge: Judge, pair: Pair) -> list[Row]:
     if not pair.known:
         return []
     attributions = judge.scenario.settings.attributions
-    held_hours = longest_hours(judge, pair.edge, judge.draws)
+    held_hours = judge.draws.kept((pair.edge,), "hours", lambda: longest_hours(judge, pair.edge, judge.draws))
     rows = []
     for years in LIFETIMES_YEARS:
         for used in UTILISATIONS:
             found: list[tuple[float | None, ...]] = [(None,) * 4] * len(attributions)
             if held_hours <= years * HOURS_PER_YEAR:
-                found = ratio_quantiles(with_edge(pair, lifetime=years, utilisation=used).ratio(judge, judge.draws))
+                changed = _with_edge(judge, pair, years, used)
+                found = ratio_quantiles(changed.ratio(judge, judge.draws))
             for variant, (median, low, high, probability) in zip(attributions, found, strict=True):
                 rows.append({
                     **identity(judge, pair), "attribution": variant, "lifetime_years": years, "utilisation": used,
@@ -35,6 +36,12 @@ def standard_rows(judge: Judge, pair: Pair) -> list[Row]:
                     "probability_edge_wins": probability,
                 })  # fmt: skip
     return rows
+
+
+def _with_edge(judge: Judge, pair: Pair, lifetime: float, utilisation: float) -> Pair:
+    """`with_edge`, with the same edge device for all cloud devices, so that its draws are worked out once."""
+    edge = judge.draws.kept((pair.edge,), (lifetime, utilisation), lambda: with_edge(pair, lifetime, utilisation).edge)
+    return replace(pair, edge=edge)
 
 
 def with_edge(pair: Pair, lifetime: float, utilisation: float) -> Pair:

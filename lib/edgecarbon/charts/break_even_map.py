@@ -61,7 +61,7 @@ def _panel(row: style.Row, default: tuple[float | None, float | None]) -> alt.La
     y = alt.Y("y1:Q", scale=y_scale, axis=y_axis, title=y_title)
     layers: list[alt.Chart] = [
         base.mark_rect(opacity=0.8).encode(
-            x=x, x2="x2:Q", y=y, y2="y2:Q",
+            x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"),
             color=alt.Color("doublings:Q", title="cloud / edge", scale=doublings, legend=legend),
             tooltip=[
                 alt.Tooltip("x:Q", title=x_title, format=".3~g"),
@@ -77,7 +77,7 @@ def _panel(row: style.Row, default: tuple[float | None, float | None]) -> alt.La
     if turn:
         segments = alt.Chart(style.Data(values=turn)).mark_rule(color="black", strokeWidth=2.5)
         layers.append(segments.encode(
-            x=alt.X("x1:Q", scale=x_scale), x2="x2:Q", y=alt.Y("y1:Q", scale=y_scale), y2="y2:Q"
+            x=alt.X("x1:Q", scale=x_scale), x2=alt.X2("x2:Q"), y=alt.Y("y1:Q", scale=y_scale), y2=alt.Y2("y2:Q")
         ))  # fmt: skip
     if None not in default:
         cross = alt.Chart(style.Data(values=[dict(zip("xy", default, strict=True))]))

@@ -106,16 +106,16 @@ def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
         stroke=alt.Stroke("part:N", title=None, scale=colours),
         strokeDash=alt.StrokeDash("provenance:N", scale=style.provenance_scale(style.DASHES), legend=None),
         fillOpacity=alt.FillOpacity("provenance:O", scale=style.provenance_scale(style.BAR_OPACITIES), legend=None),
-        order="stack:Q",
+        order=alt.Order("stack:Q"),
     )
     totals = alt.Chart(style.Data(values=members)).encode(y=style.label_axis(2), tooltip=tooltip)
     low, high = (alt.X(f"{end}:Q", scale=x_scale) for end in ("low", "drawn_high"))
     whiskers = totals.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(
-        x=low, x2="drawn_high:Q"
+        x=low, x2=alt.X2("drawn_high:Q")
     )
     cap = totals.mark_tick(yOffset=6, thickness=1.5, size=9, color=style.INK)
     # The total stands above its bar, at the left, where nothing else is drawn however long the bars are.
-    texts = totals.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text="figure:N")
+    texts = totals.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text=alt.Text("figure:N"))
     ends = cap.transform_filter("!datum.beyond").encode(x=high)
     arrow = totals.transform_filter("datum.beyond").mark_point(
         shape="triangle-right", filled=True, size=60, yOffset=6, xOffset=-4, color=style.INK, opacity=1
@@ -181,13 +181,13 @@ def _ratios(members: list[style.Row], domain: list[float]) -> alt.LayerChart:
         for field in ("ratio_cloud_over_edge", "ratio_low", "one")
     )
     unity = alt.Chart(style.Data(values=[{"one": 1}])).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)
-    rule = base.mark_rule(strokeWidth=2.5).encode(x=low, x2="ratio_high:Q")
+    rule = base.mark_rule(strokeWidth=2.5).encode(x=low, x2=alt.X2("ratio_high:Q"))
     fills = alt.Scale(domain=["comparable", "not strictly comparable"], range=[style.INK, "white"])
     point = base.mark_point(size=90, opacity=1, strokeWidth=2).encode(
         x=x, fill=alt.Fill("comparison:N", legend=None, scale=fills)
     )
     solid = base.transform_filter("datum.comparable").mark_point(size=90, filled=True, opacity=1).encode(x=x)
     texts = base.mark_text(align="left", dx=8).encode(
-        x=alt.value("width"), text="probability:N", color=alt.value(style.INK)
+        x=alt.value("width"), text=alt.Text("probability:N"), color=alt.ColorValue(style.INK)
     )
     return alt.LayerChart(layer=[unity, rule, point, solid, texts], width=style.WIDTH, height=alt.Step(24))

@@ -120,7 +120,7 @@ def _swings(members: list[style.Row], default: float | None) -> alt.LayerChart:
     swings = drawn.encode(
         y=style.label_axis(1),
         x=alt.X("from:Q", scale=scale, axis=axis, title="cloud / edge"),
-        x2="to:Q",
+        x2=alt.X2("to:Q"),
         fill=alt.Fill("side:N", title=None, scale=fills),
         tooltip=[
             alt.Tooltip("label:N", title="input"),
@@ -205,7 +205,7 @@ def _shares(members: list[style.Row]) -> alt.LayerChart:
         )
     totals = base.transform_filter(alt.datum.kind == WITH_OTHERS)
     low = alt.X("low:Q", scale=scale)
-    layers.append(totals.mark_rule(strokeWidth=1.5, color=style.INK).encode(x=low, x2="high:Q"))
+    layers.append(totals.mark_rule(strokeWidth=1.5, color=style.INK).encode(x=low, x2=alt.X2("high:Q")))
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(22))
 
 
@@ -260,14 +260,14 @@ def _against(members: list[style.Row]) -> alt.LayerChart:
         shape = alt.Shape("kind:N", title=None, scale=shapes)
         x = alt.X("ratio:Q", scale=scale, axis=axis, title="energy, cloud / edge")
         line = known.mark_rule(strokeWidth=2.2, yOffset=offset, y2Offset=offset)
-        layers.append(line.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"))
+        layers.append(line.encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q")))
         layers.append(known.mark_point(size=75, filled=True, opacity=1, yOffset=offset).encode(x=x, shape=shape))
         arrow = base.transform_filter("datum.beyond").mark_point(
             shape="triangle-right", filled=True, size=55, opacity=1, yOffset=offset, xOffset=-4, color=style.INK
         )
         layers.append(arrow.encode(x=alt.X("high:Q", scale=scale)))
         words = base.transform_filter("isValid(datum.text)").mark_text(align="left", dx=4, dy=offset)
-        layers.append(words.encode(x=alt.value(0), text="text:N"))
+        layers.append(words.encode(x=alt.value(0), text=alt.Text("text:N")))
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(44))
 
 
@@ -336,5 +336,5 @@ def _heat(members: list[style.Row]) -> alt.LayerChart:
     cells = base.mark_rect(opacity=0.7, stroke="white", strokeWidth=2).encode(
         color=alt.Color("probability_edge_wins:Q", scale=scale, legend=None)
     )
-    texts = base.mark_text(baseline="middle").encode(text="text:N")
+    texts = base.mark_text(baseline="middle").encode(text=alt.Text("text:N"))
     return alt.LayerChart(layer=[cells, texts], width=style.WIDTH, height=alt.Step(36))

@@ -73,15 +73,15 @@ def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.Laye
     dashes = alt.StrokeDash("provenance:N", scale=style.provenance_scale(style.DASHES), legend=None)
     fill = alt.Fill("provenance:N", scale=style.provenance_scale(style.FILLS), legend=None)
     low = alt.X("drawn_low:Q", scale=scale, title=axis_title)
-    rule = known.mark_rule(strokeWidth=2.5).encode(x=low, x2="high:Q", strokeDash=dashes)
+    rule = known.mark_rule(strokeWidth=2.5).encode(x=low, x2=alt.X2("high:Q"), strokeDash=dashes)
     # White fills hide the line behind a hollow symbol; a measured one is filled in its side's colour by a layer on top.
     point = known.mark_point(size=110, opacity=1, strokeWidth=2).encode(x=x, fill=fill, shape=shape)
     solid = known.transform_filter("datum.provenance === 'measured'").mark_point(size=110, filled=True, opacity=1)
     left = known.transform_filter("datum.align === 'left'").mark_text(align="left", dy=-14, dx=-5)
     right = known.transform_filter("datum.align === 'right'").mark_text(align="right", dy=-14, dx=5)
-    texts = [part.encode(x=x, text="value:N", color=alt.value(style.INK)) for part in (left, right)]
+    texts = [part.encode(x=x, text=alt.Text("value:N"), color=alt.value(style.INK)) for part in (left, right)]
     missing = base.transform_filter("!isValid(datum.mean)").mark_text(align="left", dx=4)
-    words = missing.encode(x=alt.value(0), text=alt.value("no reading"), color=alt.value(style.QUIET))
+    words = missing.encode(x=alt.value(0), text=alt.TextValue("no reading"), color=alt.ColorValue(style.QUIET))
     layers = [rule, point, solid.encode(x=x), *texts, words]
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(46), title=style.panel_title(workload))
 

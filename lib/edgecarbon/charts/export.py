@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +61,28 @@ def script_json(value: Any) -> str:
 
 
 @cache
-def javascript_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, for a script element; it defines `vegaEmbed`."""
+def javascript_bundle(kept_in: Path | None = None) -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, for a script element; it defines `vegaEmbed`.
+
+    Args:
+        kept_in: folder that keeps it for other processes: making it takes seconds. None keeps nothing.
+    """
+    file = None if kept_in is None else kept_in / f"vega-{VEGALITE_VERSION}-{version('vl-convert-python')}.js"
+    if file is not None and file.exists():
+        return file.read_text(encoding="utf-8")
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGALITE_VERSION)
     if "</script" in bundle.lower():
         raise ValueError("the JavaScript bundle cannot stand inside a script element")
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(bundle, encoding="utf-8")
+        partial.replace(file)
     return bundle
 
 
-def save(chart: Chart, svg_path: Path, html_path: Path) -> None:
-    """Write the chart as SVG, and as one interactive HTML file that needs no network."""
+def save(chart: Chart, svg_path: Path, html_path: Path, kept_in: Path | None = None) -> None:
+    """Write the chart as SVG, and as one interactive HTML file that needs no network; `kept_in` as `javascript_bundle`."""
     for path in (svg_path, html_path):
         path.parent.mkdir(parents=True, exist_ok=True)
     spec = specification(chart)
@@ -77,7 +91,7 @@ def save(chart: Chart, svg_path: Path, html_path: Path) -> None:
     page = _PAGE.format(
         policy=CONTENT_POLICY,
         title=html.escape(title["text"] if isinstance(title, dict) else str(title)),
-        bundle=javascript_bundle(),
+        bundle=javascript_bundle(kept_in),
         spec=script_json(spec),
         options=script_json(EMBED_OPTIONS),
     )

@@ -138,7 +138,7 @@ def _lanes(spans: list[style.Row], last_s: float) -> alt.LayerChart:
     legend = alt.Legend(columns=6, symbolType="square")
     base = alt.Chart(style.Data(values=drawn)).encode(
         x=alt.X("start:Q", scale=scale, title="time in the step (s)", axis=alt.Axis(tickCount=6, grid=True)),
-        x2="end:Q",
+        x2=alt.X2("end:Q"),
         y=style.label_axis(lines),
         color=alt.Color("colour:N", title=None, scale=colours, legend=legend),
         tooltip=[
@@ -204,7 +204,7 @@ def _bars(members: list[style.Row]) -> alt.LayerChart:
             stroke=alt.Stroke("part:N", title=None, scale=colours),
             strokeDash=alt.StrokeDash("known_as:N", scale=style.provenance_scale(style.DASHES), legend=None),
             fillOpacity=alt.FillOpacity("known_as:O", scale=style.provenance_scale(style.BAR_OPACITIES), legend=None),
-            order="order:Q",
+            order=alt.Order("order:Q"),
             tooltip=[
                 alt.Tooltip("label:N", title="member"),
                 alt.Tooltip("device:N"),
@@ -218,7 +218,7 @@ def _bars(members: list[style.Row]) -> alt.LayerChart:
     )
     totals = [{"label": row["label"], "figure": row["figure"]} for row in members]
     texts = alt.Chart(style.Data(values=totals)).mark_text(align="left", dy=-9, dx=2)
-    texts = texts.encode(x=alt.value(0), y=style.label_axis(lines), text="figure:N")
+    texts = texts.encode(x=alt.value(0), y=style.label_axis(lines), text=alt.Text("figure:N"))
     return alt.LayerChart(layer=[bars, texts], width=style.WIDTH, height=alt.Step(_ROW_PX + 8 * (lines - 2)))
 
 

@@ -87,10 +87,12 @@ def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.L
         ],
     )
     edge = style.ROLE_COLOURS["edge"]
-    rule = base.mark_rule(strokeWidth=2, color=edge, strokeDash=[2, 3]).encode(x=x, x2="predicted:Q")
+    rule = base.mark_rule(strokeWidth=2, color=edge, strokeDash=[2, 3]).encode(x=x, x2=alt.X2("predicted:Q"))
     hollow = base.mark_point(size=120, shape="diamond", color=edge, fill="white", opacity=1, strokeWidth=2)
     solid = base.mark_point(size=60, filled=True, color=edge, opacity=1)
-    texts = base.mark_text(align="left", dx=2, dy=-22, fontWeight=600).encode(x=alt.value(0), text="difference:N")
+    texts = base.mark_text(align="left", dx=2, dy=-22, fontWeight=600).encode(
+        x=alt.value(0), text=alt.Text("difference:N")
+    )
     layers = [rule, hollow.encode(x=there), solid.encode(x=x), texts]
     title = style.panel_title(what.capitalize(), "simulated (modelled) against measured")
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(72), title=title)
@@ -156,13 +158,15 @@ def _grouped_bars(members: list[style.Row]) -> alt.LayerChart:
     )
     ranged = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
     low, high = (alt.X(f"{end}:Q", scale=scale) for end in ("low", "drawn_high"))
-    whisker = ranged.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(x=low, x2="drawn_high:Q")
+    whisker = ranged.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(
+        x=low, x2=alt.X2("drawn_high:Q")
+    )
     cap = ranged.mark_tick(yOffset=6, thickness=1.5, size=9, color=style.INK)
     ends = cap.transform_filter("!datum.beyond").encode(x=high)
     arrow = ranged.transform_filter("datum.beyond").mark_point(
         shape="triangle-right", filled=True, size=60, yOffset=6, xOffset=-4, color=style.INK, opacity=1
     )
-    texts = base.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text="figure:N")
+    texts = base.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text=alt.Text("figure:N"))
     layers = [drawn, whisker, cap.encode(x=low), ends, arrow.encode(x=high), texts]
     return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(36))
 

@@ -75,10 +75,12 @@ def _lines(members: list[style.Row]) -> alt.LayerChart:
     thread = named.mark_rule(strokeWidth=1).encode(
         color=colour, x=alt.value("width"), x2=beside, y=alt.Y("from:Q", scale=None)
     )
-    threads = thread.encode(y2="middle:Q")
+    threads = thread.encode(y2=alt.Y2("middle:Q"))
     line = base.mark_line(strokeDash=style.DASHES[style.PROVENANCES.index("modelled")], strokeWidth=1.8)
     return alt.LayerChart(
-        layer=[line, threads, dots, texts.encode(x=beside, y=place, text="text:N")], width=style.WIDTH, height=_HEIGHT
+        layer=[line, threads, dots, texts.encode(x=beside, y=place, text=alt.Text("text:N"))],
+        width=style.WIDTH,
+        height=_HEIGHT,
     )
 
 

@@ -13,6 +13,8 @@ from edgecarbon.charts import style
 POINTS_PER_SERIES = 600
 POINTS_PER_CHART = 15_000
 STRETCHES_PER_RUN = 150
+# With more than these, points hide the lines that they lie on.
+POINTS_PER_PANEL = 1_000
 DEVICES_SHOWN = 24
 REPEATS_SHOWN = 5
 
@@ -180,18 +182,22 @@ def _track(
     bands = alt.Chart(style.Data(values=windows)).mark_rect(opacity=0.3 / max(runs, 1))
     shaded = bands.encode(
         x=start,
-        x2="end_s:Q",
+        x2=alt.X2("end_s:Q"),
         fill=alt.Fill("window:N", title=None, scale=colours, legend=shade_legend),
-        tooltip=["window:N", "run_id:N", alt.Tooltip("start_s:Q", format=".1f"), alt.Tooltip("end_s:Q", format=".1f")],
+        tooltip=[
+            *map(alt.Tooltip, ("window:N", "run_id:N")),
+            alt.Tooltip("start_s:Q", format=".1f"),
+            alt.Tooltip("end_s:Q", format=".1f"),
+        ],
     )
     series_legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=3, columns=2)
     lines = _compact(points).mark_line(strokeWidth=1.4, opacity=0.9 if runs == 1 else 0.6).encode(
-        x="t:Q",
+        x=alt.X("t:Q"),
         y=alt.Y("v:Q", title=axis_title, scale=alt.Scale(zero=zero, nice=True), axis=alt.Axis(tickCount=4)),
         color=alt.Color("series:N", title=None, scale=style.series_scale(names), legend=series_legend),
         strokeDash=alt.StrokeDash("provenance:N", scale=style.provenance_scale(style.DASHES), legend=None),
-        detail="run_id:N",
-        tooltip=["series:N", "provenance:N", "run_id:N"],
+        detail=alt.Detail("run_id:N"),
+        tooltip=[*map(alt.Tooltip, ("series:N", "provenance:N", "run_id:N"))],
     )  # fmt: skip
     return alt.LayerChart(layer=[shaded, lines], width=style.WIDTH, height=height)
 
@@ -241,14 +247,17 @@ def _over_steps(members: list[style.Row], field: str, axis_title: str, devices: 
     wide = style.spans_widely(numbers)
     scale = alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False, nice=True)
     marks: dict[str, Any] = {"values": style.ticks(numbers)} if wide else {"tickCount": 4}
-    few = len(values) <= 60 * len({row["run_id"] for row in members})
+    few = len(values) <= min(60 * len({row["run_id"] for row in members}), POINTS_PER_PANEL)
     points = alt.OverlayMarkDef(size=22, opacity=0.9) if few else False
     chart = alt.Chart(style.Data(values=values), width=style.WIDTH, height=130)
     encoded: alt.Chart = chart.mark_line(strokeWidth=1.6, opacity=0.8, point=points).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickMinStep=1), scale=alt.Scale(nice=False)),
         y=alt.Y(f"{field}:Q", title=axis_title, scale=scale, axis=alt.Axis(**marks)),
         color=alt.Color("device:N", title=None, scale=style.series_scale(devices), legend=alt.Legend(columns=3)),
-        detail="run_id:N",
-        tooltip=["device:N", "run_id:N", "step:Q", alt.Tooltip(f"{field}:Q", title=axis_title, format=".4~g")],
+        detail=alt.Detail("run_id:N"),
+        tooltip=[
+            *map(alt.Tooltip, ("device:N", "run_id:N", "step:Q")),
+            alt.Tooltip(f"{field}:Q", title=axis_title, format=".4~g"),
+        ],
     )
     return encoded

@@ -194,7 +194,9 @@ def no_data(title: str, reason: str) -> Chart:
     """A chart that says why there is nothing to draw."""
     chart = alt.Chart(Data(values=[{"text": f"No data: {reason}"}]))
     text = chart.mark_text(fontSize=13, color=QUIET, align="left", baseline="middle")
-    return _dressed(text.encode(text="text:N", x=alt.value(0)).properties(width=WIDTH, height=60, title=title))
+    return _dressed(
+        text.encode(text=alt.Text("text:N"), x=alt.value(0)).properties(width=WIDTH, height=60, title=title)
+    )
 
 
 def is_empty(chart: Chart) -> bool:
@@ -243,5 +245,5 @@ def _dressed(chart: Chart) -> Chart:
         },
         "text": {"font": FONT, "fontSize": 12, "color": INK},
     }
-    dressed: Chart = chart.configure(**config)
-    return dressed
+    chart.config = alt.Config(**config)  # configure() would copy the whole chart first
+    return chart

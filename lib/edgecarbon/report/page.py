@@ -63,7 +63,12 @@ _PLACES = {
 
 
 def build(
-    connection: duckdb.DuckDBPyConnection, output: Path, *, config_name: str | None = None, seed: int | None = None
+    connection: duckdb.DuckDBPyConnection,
+    output: Path,
+    *,
+    config_name: str | None = None,
+    seed: int | None = None,
+    kept_in: Path | None = None,
 ) -> None:
     """Write the report page.
 
@@ -72,6 +77,7 @@ def build(
         output: the HTML file; its folder is made.
         config_name: the experiment's config, shown as what to run again.
         seed: seed of the training runs, shown beside it.
+        kept_in: folder that keeps what takes long to make from one page to the next, as `export.javascript_bundle`.
     """
     ran, verdict_rows = tables.devices(connection), tables.verdicts(connection)
     reasons = missing.reasons(connection)
@@ -119,7 +125,7 @@ def build(
             seed=seed,
             style=Markup(_asset("page.css")),
             script=Markup(_asset("page.js")),
-            bundle=Markup(export.javascript_bundle()),
+            bundle=Markup(export.javascript_bundle(kept_in)),
             options=Markup(export.script_json(export.EMBED_OPTIONS)),
         )
     )

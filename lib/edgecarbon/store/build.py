@@ -136,9 +136,7 @@ def build_database(
             way_out = "Make room on the disk or in memory and start again: the build carries on."
             raise UserError(f"{database}: cannot be built ({first_line(error)}). {way_out}") from None
         _discard(database, f"is damaged ({first_line(error)})")
-    return build_database(
-        database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs, validation_dirs, published_dirs
-    )
+    return build_database(database, run_parquet, carbon_dirs, fleet_dirs, scaling_dirs, validation_dirs, published_dirs)
 
 
 def _open(database: Path) -> duckdb.DuckDBPyConnection:
