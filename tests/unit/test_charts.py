@@ -283,7 +283,7 @@ def test_many_runs_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyConnection) ->
     assert len(json.dumps(spec)) < 2_000_000
     notes = " ".join(spec["title"]["subtitle"])
     assert "first 5 repeats" in notes
-    assert "24 of 30" in notes
+    assert f"{series.DEVICES_SHOWN} of 30" in notes
 
 
 def test_steps_before_the_window_are_at_and_below_zero(database: duckdb.DuckDBPyConnection) -> None:
@@ -383,7 +383,7 @@ def test_many_pairs_and_steps_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyCon
     )
     verdict, training = spec_of("verdict", empty), spec_of("training", empty)
     assert verdict["vconcat"][0]["title"]["subtitle"] == "cloud / edge59", "a flip is never among those left out"
-    assert "The first 40 of 60 pairs; the table has all." in verdict["title"]["subtitle"]
+    assert "The first 12 of 60 pairs; the table has all." in verdict["title"]["subtitle"]
     assert len(verdict["vconcat"]) == 40
     drawn = [row for row in data_rows(training) if "loss" in row]
     assert 60 * 100 < len(drawn) <= series.POINTS_PER_CHART * 1.05

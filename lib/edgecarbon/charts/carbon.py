@@ -36,7 +36,8 @@ ORDER BY size, v.workload, v.scenario <> 'default', v.scenario, v.flips DESC, v.
 _PARTS = list(style.CARBON_COLOURS)
 _RATIO = "cloud / edge"
 # Pairs that flip come first; what is beyond these is in the table.
-PAIRS_SHOWN = 40
+PAIRS_SHOWN = 12
+PANELS_SHOWN = 24
 # The axis ends at this many times the longest bar.
 _CUT = 2.0
 
@@ -48,11 +49,14 @@ def carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     if not found:
         return style.no_data(title, "no scenario has been computed for the runs in this database.")
     limits = {key: _limit(members) for key, members in style.grouped(found, "workload", "scenario")}
+    parts = list(style.grouped(found, "workload", "scenario", "attribution"))
     panels = []
-    for (workload, scenario, attribution), members in style.grouped(found, "workload", "scenario", "attribution"):
+    for (workload, scenario, attribution), members in parts[:PANELS_SHOWN]:
         heading = f"{workload} · {style.ATTRIBUTIONS.get(attribution, attribution)}{_scenario(scenario, found)}"
         panels.append(_bars(members, limits[workload, scenario]).properties(title=style.panel_title(heading)))
+    more = [f"The first {PANELS_SHOWN} of {len(parts)} panels; the table has all."] if len(parts) > PANELS_SHOWN else []
     subtitle = [
+        *more,
         f"Whisker: 5 to 95 % over the ranges of the inputs.{_only_scenario(found)}",
         "Solid: from measured energy. Pale, dashed: from energy that was not measured. Arrow: the whisker goes on.",
     ]

@@ -15,7 +15,7 @@ POINTS_PER_CHART = 15_000
 STRETCHES_PER_RUN = 150
 # With more than these, points hide the lines that they lie on.
 POINTS_PER_PANEL = 1_000
-DEVICES_SHOWN = 24
+DEVICES_SHOWN = 12
 REPEATS_SHOWN = 5
 
 _RUNS = """
