@@ -130,6 +130,21 @@ def test_total_carbon_is_held_against_every_attribution():
         assert row["value_low"] < row["value"] < row["value_high"]
 
 
+def test_a_stated_energy_ratio_stands_in_for_the_devices_own():
+    """At 1.5 to 4 times less energy than the GPU's 3 kWh, the edge takes 0.75 to 2 kWh, its default between them."""
+    mine, one = shipped("hotcarbon2025"), CLAIMS["hotcarbon-carbon-at-its-energy"]
+    found = rows(mine, one, runs=device_runs()[:3])
+    laptop = [row for row in found if row["edge_device"] == LAPTOP]
+    exact = [cases.run(CLOUD, "cloud", 3 * cases.KWH, boundary="gpu_board"),
+             cases.run(LAPTOP, "edge", 3 / 6**0.5 * cases.KWH, boundary="battery")]  # fmt: skip
+    direct = rows(mine, CLAIMS["hotcarbon-carbon"], runs=exact)
+    for row, told in zip(laptop, direct, strict=True):
+        assert row["value"] == pytest.approx(told["value"])
+        assert row["value_low"] < row["value"] < row["value_high"]
+    sunk = {row["edge_device"]: row["value"] for row in found if row["attribution"] == "sunk"}
+    assert sunk[PHONE] == pytest.approx(sunk[LAPTOP], rel=1e-9), "their own energies play no part"
+
+
 @pytest.mark.parametrize(
     ("high", "value", "ends", "expected"),
     [
@@ -168,6 +183,12 @@ def test_own_scenarios_ship():
         ("quantity", "grid_ratio", "quantity grid_ratio: it is not about devices: leave out `pairs`"),
         ("quantity", "carbon", "claims.hotcarbon-energy.quantity: Input should be 'charger_factor', "),
         ("energy_factor", 12.0, "energy_factor goes with the quantity equal_energy_ratio alone"),
+        ("stated_energy_ratio", {"low": 4.0, "high": 1.5}, "the range is upside down: low 4 is above high 1.5"),
+        (
+            "stated_energy_ratio",
+            {"low": 1.5, "high": 4.0},
+            "goes with the quantities carbon_ratio and edge_carbon_ratio",
+        ),
         ("pairs", [{"cloud": "rtx-a5000", "edge": PHONE}], "pairs.0.cloud: 'rtx-a5000' is not in"),
         ("pairs", [{"cloud": CLOUD, "edge": CLOUD}], f"pairs.0.edge: '{CLOUD}' stands on the other side"),
     ],

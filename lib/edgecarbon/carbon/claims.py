@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from edgecarbon.carbon.arms import Look
 from edgecarbon.carbon.breakeven import energy_and_break_even
 from edgecarbon.carbon.draws import Array, Draws, Plan
-from edgecarbon.carbon.pairs import Pair
+from edgecarbon.carbon.pairs import TOKENS_PER_UNIT, Pair
 from edgecarbon.carbon.sensitivity import Row, finite
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.assumptions import ResolvedScenario
@@ -101,9 +102,28 @@ def _rows(judge: Judge, pairs: Sequence[Pair], claim: Claim) -> Iterator[Row]:
     for pair in pairs:
         if pair.known and (pair.cloud.arm.device, pair.edge.arm.device) in named:
             of = _OF_PAIR[claim.quantity]
-            both = of(judge, pair, Plan(1)), of(judge, pair, judge.draws)
+            both = (of(judge, pair, draws) for draws in _draws(judge, pair, claim))
             for variant, center, drawn in zip(variants, *both, strict=True):
                 yield _row(judge, claim, pair, variant, center, drawn)
+
+
+def _draws(judge: Judge, pair: Pair, claim: Claim) -> tuple[Draws, Draws]:
+    """The defaults and the judge's draws, with the edge's energy as the claim states it where it does.
+
+    A modelled device's time goes with its energy, as its draw in watts is the same.
+    """
+    stated, settings = claim.stated_energy_ratio, judge.scenario.settings
+    if stated is None:
+        return Plan(1), judge.draws
+    span = math.log(stated.high / stated.low)
+
+    def fixed(draws: Draws, share: Any) -> dict[str, Any]:
+        ratio = stated.low * np.exp(span * share)
+        joules = pair.cloud.drawn_joules(replace(judge, draws=draws))[0] * TOKENS_PER_UNIT / pair.cloud.mean["tokens"]
+        return {pair.edge.energy_name: joules / ratio}
+
+    drawn = fixed(judge.draws, judge.draws.uniform(f"claims/{claim.name}"))
+    return Plan(1, fixed=fixed(Plan(1), 0.5)), Draws(settings.seed, judge.draws.count, drawn)
 
 
 def _row(judge: Judge, claim: Claim, pair: Pair | None, attribution: str | None, center: Array, drawn: Array) -> Row:

@@ -26,6 +26,22 @@ class ClaimedPair(Section):
     """Name in reference_devices.yaml of the device on the edge's side."""
 
 
+class StatedRatio(Section):
+    """An energy advantage that a claim takes for granted, as a range: log-uniform, its geometric middle as the default."""
+
+    low: PositiveFloat
+    """Energy of the cloud over that of the edge, lower end."""
+
+    high: PositiveFloat
+    """Upper end."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> StatedRatio:
+        if self.low > self.high:
+            raise ValueError(f"the range is upside down: low {self.low:g} is above high {self.high:g}")
+        return self
+
+
 class Claim(Section):
     """A quantitative claim of a publication."""
 
@@ -62,6 +78,9 @@ class Claim(Section):
     energy_factor: PositiveFloat = 1.0
     """Computation energy of the edge over the cloud's that the claim adds to an `equal_energy_ratio`."""
 
+    stated_energy_ratio: StatedRatio | None = None
+    """Energy ratio that the claim itself states, put in the place of the devices' own in a `carbon_ratio`."""
+
     pairs: list[ClaimedPair] = []
     """Reference devices that it is computed for, where an experiment has both; for claims about devices."""
 
@@ -81,6 +100,8 @@ class Claim(Section):
             raise ValueError(f"quantity {self.quantity}: {wanted}")
         if self.energy_factor != 1 and self.quantity != "equal_energy_ratio":
             raise ValueError("energy_factor goes with the quantity equal_energy_ratio alone")
+        if self.stated_energy_ratio is not None and self.quantity not in ("carbon_ratio", "edge_carbon_ratio"):
+            raise ValueError("stated_energy_ratio goes with the quantities carbon_ratio and edge_carbon_ratio alone")
         return self
 
 
