@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from edgecarbon import records, shipped
@@ -58,6 +59,14 @@ def forget_missing(paths: list[str]) -> None:
         missing = records.read_missing(path)
         if missing and missing.get("kind") != shipped.UNMATCHED:
             path.unlink()
+
+
+def forget_unused(cache: Path, days: float = 30.0) -> None:
+    """Delete what a cache keeps and nobody has used for so long: it can be worked out anew."""
+    oldest_s = time.time() - 86400 * days
+    for file in cache.glob("*"):
+        if file.stat().st_mtime < oldest_s:
+            file.unlink()
 
 
 def tell_missing(paths: list[str]) -> None:

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from edgecarbon import housekeeping
+
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -72,3 +74,12 @@ def test_a_second_process_keeps_the_first_ones_lock_safe_from_a_third(state):
     time.sleep(0.1)
     _, cleared = start(state, 0)
     assert cleared == "True"
+
+
+def test_what_a_cache_keeps_goes_once_nobody_has_used_it_for_a_month(tmp_path):
+    housekeeping.forget_unused(tmp_path / "none")
+    for name, days in (("old.json", 31), ("used.json", 29)):
+        (tmp_path / name).write_text("{}")
+        os.utime(tmp_path / name, (time.time() - 86400 * days,) * 2)
+    housekeeping.forget_unused(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["used.json"]
