@@ -21,14 +21,14 @@ run: $(READY)
 
 setup: $(READY)
 
-# Lint, types, import contracts, then every test.
+# Lint, types, import contracts, then every test: in one process those that need the machine, in another the others.
 test: $(TEST_READY)
 	@tools/need chromium chromium-browser google-chrome -- chromium
 	@tools/need sshd /usr/sbin/sshd -- openssh-server
 	@tools/need adb -- adb
 	@tools/need ip /usr/sbin/ip -- iproute2
 	PATH="$(BIN):$$PATH" tools/check
-	PATH="$(BIN):$$PATH" pytest $(PYTEST)
+	PATH="$(BIN):$$PATH" pytest --numprocesses 2 --dist loadgroup $(PYTEST)
 
 check: $(TEST_READY)
 	PATH="$(BIN):$$PATH" tools/check
