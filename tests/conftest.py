@@ -11,11 +11,10 @@ import peers
 TESTS = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Where several processes share the tests: those that start daemons, namespaces or workflows stay in one of them."""
-    for item in items:
-        if "unit" not in item.path.parent.relative_to(TESTS).parts:
-            item.add_marker(pytest.mark.xdist_group("machine"))
+    if "unit" not in item.path.parent.relative_to(TESTS).parts:
+        item.add_marker(pytest.mark.xdist_group("machine"))
 
 
 @pytest.fixture(scope="session")
