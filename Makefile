@@ -28,7 +28,7 @@ test: $(TEST_READY)
 	@tools/need adb -- adb
 	@tools/need ip /usr/sbin/ip -- iproute2
 	PATH="$(BIN):$$PATH" tools/check
-	PATH="$(BIN):$$PATH" pytest --numprocesses 2 --dist loadgroup $(PYTEST)
+	PATH="$(BIN):$$PATH" pytest --numprocesses 2 --no-loadscope-reorder $(PYTEST)
 
 check: $(TEST_READY)
 	PATH="$(BIN):$$PATH" tools/check

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 import peers
 
-TESTS = Path(__file__).parent
 
-
-def pytest_itemcollected(item):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Where several processes share the tests: those that start daemons, namespaces or workflows stay in one of them."""
-    if "unit" not in item.path.parent.relative_to(TESTS).parts:
-        item.add_marker(pytest.mark.xdist_group("machine"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneForTheMachine(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return file if file.startswith("tests/unit/") else "machine"
+
+    return OneForTheMachine(config, log)
 
 
 @pytest.fixture(scope="session")
