@@ -14,6 +14,7 @@ import yaml
 LIMITS = {"wait_s": 60.0, "silence_s": 6.0}
 AT_ONCE = {**LIMITS, "wait_s": 0.0}
 DATABASE = "results/edgecarbon.duckdb"
+REPORT = "results/report.html"
 CARBON = {"role": "edge", "embodied": "generic-computer"}
 
 
@@ -75,7 +76,7 @@ def test_a_device_that_is_away_is_reported_and_measured_when_it_is_back(three):
     three.devices["phone"] = {**there, "serial": "nobody", "limits": AT_ONCE}
     three.devices["laptop"]["limits"] = {**AT_ONCE, "disk_floor_mbyte": 1e9}
     use(three, ["local", "laptop", "phone"])
-    finished = three.run()
+    finished = three.run(REPORT)
     assert finished.returncode == 0, finished.output
     assert "4 of 8 runs are MISSING" in finished.output
     assert "tiny/phone/r1 (unreachable): nobody: " in finished.output
@@ -88,10 +89,10 @@ def test_a_device_that_is_away_is_reported_and_measured_when_it_is_back(three):
     assert "Not all that was asked for was measured." in page
     assert "not found" in page
     # Left out on request, and tried again otherwise.
-    assert three.run("--config", "retry_missing=false").jobs["measure"] == 0
+    assert three.run("--config", "retry_missing=false", "--", REPORT).jobs["measure"] == 0
     three.devices["phone"] = there
     use(three, ["laptop", "phone"])
-    again = three.run()
+    again = three.run(DATABASE)
     assert again.jobs["measure"] == 4
     assert rows(three, "SELECT device, count(*) FROM missing_runs GROUP BY ALL") == [("laptop", 2)]
     assert rows(three, "SELECT count(*) FROM runs WHERE device = 'phone'") == [(2,)]
@@ -193,14 +194,14 @@ def test_a_bundle_travels_there_and_back(fresh, tmp_path):
     """A machine that cannot be reached: plain python runs the bundle there, and the result is put into the inbox."""
     fresh.devices = {"cluster": {"transport": "bundle", "meters": ["estimate"], "carbon": {**CARBON, "role": "cloud"}}}
     use(fresh, ["cluster"])
-    first = fresh.run()
+    first = fresh.run(DATABASE)
     assert first.returncode == 0, first.output
     assert rows(fresh, "SELECT kind, count(*) FROM missing_runs GROUP BY ALL") == [("waiting", 2)]
     bundles = sorted((fresh.path / "results/bundles/cluster").glob("*.zip"))
     assert len(bundles) == 2
     assert f"run `python3 {bundles[0].name}` there" in first.output
     # A second start asks for the same bundles again, and makes no others.
-    fresh.run()
+    fresh.run(DATABASE)
     assert sorted((fresh.path / "results/bundles/cluster").glob("*.zip")) == bundles
 
     there = tmp_path / "cluster node"

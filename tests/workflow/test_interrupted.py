@@ -67,6 +67,7 @@ def assert_complete(checkout):
     assert (checkout.path / "results/report.html").exists()
 
 
+REPORT = "results/report.html"
 STAGES = {
     "while it measures": "results/attempts/tiny/local/*/*/samples.jsonl.gz",
     "as the result is written": "results/attempts/tiny/local/*/*/result.json",
@@ -77,27 +78,27 @@ if int(os.environ.get("EDGECARBON_ROUNDS", "1")) > 1:  # as in test_orphans
     STAGES |= {
         "before the first measurement": "results/payload.pyz",
         "as the record is written": "results/runs/tiny/local/*/record.json",
-        "as the report is written": "results/charts",
+        "as the report is written": "results/report.html",
     }
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_and_started_again(fresh, stage):
-    process = fresh.start()
+    process = fresh.start(REPORT)
     wait_for(fresh, STAGES[stage], process)
     kill_everything(process)
     kept = finished_results(fresh)
-    again = fresh.run()
+    again = fresh.run(REPORT)
     assert again.returncode == 0, again.output
     assert "Cleared the lock" in again.output
     assert set(kept) <= set(finished_results(fresh))
     assert_complete(fresh)
-    assert fresh.run_well() == {}
+    assert fresh.run_well(REPORT) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_hand_in_the_middle(fresh, number):
-    process = fresh.start()
+    process = fresh.start(REPORT)
     wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl.gz", process)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does on Ctrl-C
@@ -107,15 +108,15 @@ def test_stopped_by_hand_in_the_middle(fresh, number):
     assert process.returncode != 0
     assert "Traceback" not in output
     assert left_running(fresh) == []
-    again = fresh.run()
+    again = fresh.run(REPORT)
     assert again.returncode == 0, again.output
     assert_complete(fresh)
 
 
 def test_second_start_beside_a_live_one_is_refused_and_harms_nothing(fresh):
-    process = fresh.start()
+    process = fresh.start(REPORT)
     wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl.gz", process)
-    second = fresh.run()
+    second = fresh.run(REPORT)
     assert second.returncode != 0
     assert "lock" in second.output.lower()
     output, _ = process.communicate(timeout=300)

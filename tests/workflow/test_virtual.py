@@ -129,7 +129,7 @@ def test_a_fleet_of_ssh_and_adb_trains_together_and_is_judged(virtual):
     assert processes_of(pair) == []
     # An assumption of the analysis measures nothing again; the fleet's own plan does.
     pair.write_config(lambda data: data["fleets"]["pair"].update(radio={"watts": 0.8}), "config/virtual-devices.yaml")
-    jobs = pair.run(*COMMAND).jobs
+    jobs = pair.run(*COMMAND, "--", "results/edgecarbon.duckdb").jobs
     assert "fleet_measure" not in jobs
     assert jobs["fleet_forecast"] == 1
 
