@@ -10,7 +10,20 @@ from dataclasses import dataclass
 import duckdb
 
 from edgecarbon.charts import figures
-from edgecarbon.report import tables, words
+from edgecarbon.charts.style import ATTRIBUTIONS, Row, rows
+from edgecarbon.report import decisions, tables, words
+
+_PAIR = ("scenario", "workload", "cloud_device", "edge_device")
+_BREAK_EVEN = """
+SELECT b.*, s.label FROM break_even b
+LEFT JOIN sensitivity s ON s.scenario = b.scenario AND s.workload = b.workload AND s.cloud_device = b.cloud_device
+  AND s.edge_device = b.edge_device AND s.attribution = b.attribution AND s.input = b.deciding_input
+ORDER BY b.scenario, b.workload, b.cloud_device, b.edge_device, list_position($attributions, b.attribution)
+"""
+_STANDARD = """
+SELECT * FROM standard ORDER BY scenario, workload, cloud_device, edge_device, list_position($attributions, attribution),
+  lifetime_years, utilisation
+"""
 
 LEFT, RIGHT, WRAPPED = "l", "r", "p{0.3\\linewidth}"
 NOTHING = "–"
@@ -62,6 +75,33 @@ def assumptions(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
         ]
         for row in tables.assumptions(connection)
     ]
+
+
+def break_even(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """One row a scenario, workload, pair of devices and attribution: the energy ratio needed, and what turns the verdict."""
+    found = []
+    for row in rows(connection, _BREAK_EVEN, {"attributions": list(ATTRIBUTIONS)}):
+        turns = decisions.with_unit(row["deciding_value"], row["deciding_unit"]) if row["deciding_input"] else NOTHING
+        found.append([
+            *(row[name] for name in _PAIR), _attribution(row),
+            *decisions.ratio_words(row, "energy_ratio", "energy_ratio_low", "energy_ratio_high"),
+            *decisions.ratio_words(row, "break_even_ratio", "break_even_low", "break_even_high"),
+            row["label"] or row["deciding_input"] or NOTHING, turns, decisions.distance_words(row["deciding_distance"]),
+        ])  # fmt: skip
+    return found
+
+
+def standard(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """One row a scenario, workload, pair of devices, attribution, lifetime and utilisation."""
+    return [
+        [
+            *(row[name] for name in _PAIR), _attribution(row),
+            figures.plain(row["lifetime_years"]), figures.plain(100 * row["utilisation"]),
+            *decisions.ratio_words(row, "ratio_cloud_over_edge", "ratio_low", "ratio_high"),
+            _percent(figures.percent(row["probability_edge_wins"])),
+        ]
+        for row in rows(connection, _STANDARD, {"attributions": list(ATTRIBUTIONS)})
+    ]  # fmt: skip
 
 
 PAPER_TABLES = (
@@ -119,8 +159,48 @@ PAPER_TABLES = (
         ),
         assumptions,
     ),
+    PaperTable(
+        "break_even",
+        "Energy ratio reached and needed to break even, and the one input that would most easily turn the verdict",
+        (
+            ("Scenario", LEFT),
+            ("Workload", LEFT),
+            ("Cloud", LEFT),
+            ("Edge", LEFT),
+            ("Attribution", LEFT),
+            ("Energy, cloud/edge", RIGHT),
+            ("5–95 %", RIGHT),
+            ("Needed", RIGHT),
+            ("5–95 %", RIGHT),
+            ("Turns with", LEFT),
+            ("At", RIGHT),
+            ("That is", LEFT),
+        ),
+        break_even,
+    ),
+    PaperTable(
+        "standard",
+        "Carbon of the cloud over that of the edge under lifetimes and use of the edge device that publications differ in",
+        (
+            ("Scenario", LEFT),
+            ("Workload", LEFT),
+            ("Cloud", LEFT),
+            ("Edge", LEFT),
+            ("Attribution", LEFT),
+            ("Lifetime (years)", RIGHT),
+            ("In use (%)", RIGHT),
+            ("Cloud/edge", RIGHT),
+            ("5–95 %", RIGHT),
+            ("P(edge emits less) (%)", RIGHT),
+        ),
+        standard,
+    ),
 )
 """Another one is a function and an entry here; `exports` writes it as NAME.tex and NAME.md."""
+
+
+def _attribution(row: Row) -> str:
+    return str(ATTRIBUTIONS.get(row["attribution"], row["attribution"]))
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
