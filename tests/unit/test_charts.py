@@ -397,7 +397,7 @@ def test_many_pairs_and_steps_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyCon
     )
     verdict, training = spec_of("verdict", empty), spec_of("training", empty)
     assert verdict["vconcat"][0]["title"]["subtitle"] == "cloud / edge59", "a flip is never among those left out"
-    assert "The first 12 of 60 pairs; the table has all." in verdict["title"]["subtitle"]
-    assert len(verdict["vconcat"]) == 12
+    assert "The first 16 of 60 pairs; the table has all." in verdict["title"]["subtitle"]
+    assert len(verdict["vconcat"]) == 16
     drawn = [row for row in data_rows(training) if "loss" in row]
     assert 60 * 100 < len(drawn) <= series.POINTS_PER_CHART * 1.05

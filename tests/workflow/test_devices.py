@@ -92,7 +92,7 @@ def test_a_device_that_is_away_is_reported_and_measured_when_it_is_back(three):
     assert three.run("--config", "retry_missing=false", "--", REPORT).jobs["measure"] == 0
     three.devices["phone"] = there
     use(three, ["laptop", "phone"])
-    again = three.run(DATABASE)
+    again = three.run()
     assert again.jobs["measure"] == 4
     assert rows(three, "SELECT device, count(*) FROM missing_runs GROUP BY ALL") == [("laptop", 2)]
     assert rows(three, "SELECT count(*) FROM runs WHERE device = 'phone'") == [(2,)]
@@ -201,7 +201,7 @@ def test_a_bundle_travels_there_and_back(fresh, tmp_path):
     assert len(bundles) == 2
     assert f"run `python3 {bundles[0].name}` there" in first.output
     # A second start asks for the same bundles again, and makes no others.
-    fresh.run(DATABASE)
+    fresh.run()
     assert sorted((fresh.path / "results/bundles/cluster").glob("*.zip")) == bundles
 
     there = tmp_path / "cluster node"

@@ -36,7 +36,7 @@ ORDER BY size, v.workload, v.scenario <> 'default', v.scenario, v.flips DESC, v.
 _PARTS = list(style.CARBON_COLOURS)
 _RATIO = "cloud / edge"
 # Pairs that flip come first; what is beyond these is in the table.
-PAIRS_SHOWN = 12
+PAIRS_SHOWN = 16
 PANELS_SHOWN = 24
 # The axis ends at this many times the longest bar.
 _CUT = 2.0
