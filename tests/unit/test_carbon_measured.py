@@ -71,6 +71,14 @@ def test_a_modelled_record_measures_nothing():
     assert measured_facts(modelled, TOTALS) == {}
 
 
+def test_what_follows_from_a_model_is_known_as_modelled_and_an_estimate_as_nothing():
+    totals = [of_run(1, "cpu_package", 20.0, provenance="modelled"), of_run(1, "wall", 50.0)]
+    assert measured_facts(RUNS, totals)["c"]["measured_boundaries"]["cpu_package"].provenance == "modelled"
+    idle = [gpu_run(1, idle_watts=60.0), gpu_run(2, idle_watts=90.0, provenance="modelled")]
+    assert measured_facts(idle, [])["c"]["idle_watts"].provenance == "modelled"
+    assert measured_facts([gpu_run(1, idle_watts=60.0, provenance="estimated")], []) == {}
+
+
 def test_idle_draw_is_the_runs_own():
     idle = measured_facts([gpu_run(1, idle_watts=60.0), gpu_run(2, idle_watts=90.0), gpu_run(3)], [])["c"]["idle_watts"]
     assert (idle.value, idle.low, idle.high, idle.unit, idle.provenance) == (75.0, 60.0, 90.0, "W", "measured")

@@ -14,6 +14,8 @@ Row = Mapping[str, Any]
 WHOLE = "wall"
 BATTERY = "battery"
 COVERED = 0.95
+METERED = ("measured", "modelled")
+"""Of a sensor, or of what a vendor or a kernel models from one; the second is the weaker."""
 
 
 def measured_facts(runs: Sequence[Row], totals: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -29,6 +31,7 @@ def measured_facts(runs: Sequence[Row], totals: Sequence[Row]) -> dict[str, dict
     """
     devices = {run["run_id"]: run["device"] for run in runs if run["record_kind"] == "measured"}
     factors: dict[tuple[str, str], list[float]] = defaultdict(list)
+    known_as: dict[tuple[str, str], set[str]] = defaultdict(set)
     seen: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in totals:
         if row["run_id"] in devices and row["window"] == "train" and row["joules"] and _sound(row):
@@ -37,29 +40,36 @@ def measured_facts(runs: Sequence[Row], totals: Sequence[Row]) -> dict[str, dict
         for boundary, row in by_boundary.items():
             if boundary not in (WHOLE, BATTERY) and WHOLE in by_boundary:
                 factors[devices[run_id], boundary].append(by_boundary[WHOLE]["joules"] / row["joules"])
+                known_as[devices[run_id], boundary] |= {row["provenance"], by_boundary[WHOLE]["provenance"]}
     facts: dict[str, dict[str, Any]] = defaultdict(dict)
     for (device, boundary), ratios in sorted(factors.items()):
         name, what = f"device/{device}/whole machine over {boundary}", "wall meter over the narrower one"
-        facts[device].setdefault("measured_boundaries", {})[boundary] = _measured(name, ratios, "1", what, device)
-    idle: dict[str, list[float]] = defaultdict(list)
+        facts[device].setdefault("measured_boundaries", {})[boundary] = _measured(
+            name, ratios, "1", what, device, known_as[device, boundary]
+        )
+    idle: dict[str, list[Row]] = defaultdict(list)
     for run in runs:
-        if run["record_kind"] == "measured" and run["idle_watts"]:
-            idle[run["device"]].append(run["idle_watts"])
-    for device, watts in sorted(idle.items()):
-        facts[device]["idle_watts"] = _measured(f"device/{device}/idle", watts, "W", "idle windows", device)
+        # An estimate of idle is an assumption itself, and goes before none.
+        if run["record_kind"] == "measured" and run["idle_watts"] and run["provenance"] in METERED:
+            idle[run["device"]].append(run)
+    for device, mine in sorted(idle.items()):
+        watts, known = [run["idle_watts"] for run in mine], {run["provenance"] for run in mine}
+        facts[device]["idle_watts"] = _measured(f"device/{device}/idle", watts, "W", "idle windows", device, known)
     return dict(facts)
 
 
 def _sound(row: Row) -> bool:
     """Whether a meter, and no assumption, saw all of the window. A board's total is partial by its boundary alone."""
     whole = row["status"] == "complete" if row["boundary"] == WHOLE else (row["coverage"] or 0.0) >= COVERED
-    return bool(whole and row["provenance"] in ("measured", "modelled"))
+    return bool(whole and row["provenance"] in METERED)
 
 
-def _measured(name: str, values: Sequence[float], unit: str, what: str, device: str) -> Assumption:
+def _measured(
+    name: str, values: Sequence[float], unit: str, what: str, device: str, provenances: set[str]
+) -> Assumption:
     runs = f"{len(values)} run" + ("s" if len(values) > 1 else "")
     mean = float(np.clip(np.mean(values), min(values), max(values)))  # rounding must not take it out of its range
     return Assumption(
-        name, mean, min(values), max(values), unit, f"measured: {what}, in {runs} of this experiment",
-        None, device, "this project's data", "measured",
+        name, mean, min(values), max(values), unit, f"{what}, in {runs} of this experiment",
+        None, device, "this project's data", max(provenances, key=METERED.index),
     )  # fmt: skip

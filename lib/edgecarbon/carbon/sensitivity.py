@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws, quantile
+from edgecarbon.carbon.formulas import HOURS_PER_YEAR
 from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Average, Pair, parts
 from edgecarbon.carbon.work import Judge
@@ -264,7 +265,7 @@ def _reach(judge: Judge, pair: Pair, one: Assumption, span: float) -> tuple[floa
     if one.unit == "years":
         center = Plan(1)
         held = (longest_hours(judge, side, center) for side in (pair.cloud, pair.edge) if side.arm.lifetime == one)
-        low = max(low, *(1.001 * hours / 8760.0 for hours in held))
+        low = max([low, *(1.001 * hours / HOURS_PER_YEAR for hours in held)])
     return min(low, one.value), max(high, one.value)
 
 
