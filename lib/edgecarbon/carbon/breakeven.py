@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from edgecarbon.carbon.draws import Array, Draws, Plan
+from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws, Plan
 from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Pair, parts
 from edgecarbon.carbon.sensitivity import Row, center_ratio, ends_of, finite, identity, log_ratio
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.assumptions import Assumption
 
-LOW, HIGH = 0.05, 0.95
 MAP_CELLS = 25
 
 

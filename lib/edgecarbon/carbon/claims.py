@@ -11,14 +11,13 @@ import numpy as np
 
 from edgecarbon.carbon.arms import Look
 from edgecarbon.carbon.breakeven import energy_and_break_even
-from edgecarbon.carbon.draws import Array, Draws, Plan
+from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws, Plan
 from edgecarbon.carbon.pairs import TOKENS_PER_UNIT, Pair
 from edgecarbon.carbon.sensitivity import Row, finite
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.assumptions import ResolvedScenario
 from edgecarbon.config.claims import Claim
 
-LOW, HIGH = 0.05, 0.95
 BY_ATTRIBUTION = ("carbon_ratio", "edge_carbon_ratio")
 
 

@@ -15,6 +15,8 @@ from scipy.special import ndtr, ndtri, stdtrit
 from edgecarbon.config.assumptions import Assumption
 
 Array = NDArray[np.float64]
+LOW, HIGH = 0.05, 0.95
+"""Quantiles that every interval of carbon is told by."""
 NORMAL_975 = 1.959963984540054
 KEPT_DRAWS = 2**20
 """Room for what `Draws.kept` keeps: so many draws in all, of everything that one result consists of."""

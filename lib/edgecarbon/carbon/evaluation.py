@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from edgecarbon.carbon.arms import Arm, build_arm
-from edgecarbon.carbon.draws import Array, Draws
+from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws
 from edgecarbon.carbon.formulas import sci
-from edgecarbon.carbon.pairs import Pair, pairs_of
+from edgecarbon.carbon.pairs import TOKENS_PER_UNIT, Pair, pairs_of
 from edgecarbon.carbon.verdicts import verdict_rows
 from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, value, work_of
 from edgecarbon.config.assumptions import Assumption, ResolvedScenario
@@ -20,10 +20,8 @@ from edgecarbon.config.base import nearest
 from edgecarbon.config.inputs import Inputs
 from edgecarbon.errors import UserError
 
-LOW, HIGH = 0.05, 0.95
 # Figures (runs × draws) in one array: large enough that numpy pays, small enough for any machine.
 FIGURES_AT_ONCE = 2**20
-TOKENS_PER_UNIT = 1e6
 
 Row = dict[str, Any]
 

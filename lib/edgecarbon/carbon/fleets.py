@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgecarbon.carbon.arms import Arm, Look, Work, build_arm
-from edgecarbon.carbon.draws import Draws
-from edgecarbon.carbon.evaluation import HIGH, LOW, Row
+from edgecarbon.carbon.draws import HIGH, LOW, Draws
+from edgecarbon.carbon.evaluation import Row
 from edgecarbon.carbon.formulas import JOULES_PER_KWH
 from edgecarbon.carbon.work import value
 from edgecarbon.config.assumptions import ResolvedScenario

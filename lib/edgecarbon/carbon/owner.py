@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from edgecarbon.carbon.arms import Look
-from edgecarbon.carbon.draws import Plan
+from edgecarbon.carbon.draws import HIGH, LOW, Plan
 from edgecarbon.carbon.formulas import full_cycles
 from edgecarbon.carbon.pairs import Average, Pair, parts
 from edgecarbon.carbon.sensitivity import Row, finite, identity
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.assumptions import Prices
 
-LOW, HIGH = 0.05, 0.95
 GRAMS_PER_KG = 1000.0
 
 
