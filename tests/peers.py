@@ -36,8 +36,7 @@ class Sshd:
 
     def connections(self) -> list[psutil.Process]:
         """The daemon's processes of each connection, without what they run."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in found if one.name().startswith("sshd")]
+        return [one for one, name, _ in below(self.process.pid) if name.startswith("sshd")]
 
     def cut(self) -> None:
         """Every connection breaks."""
@@ -87,11 +86,12 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         log.close()
 
 
-ADBD_SCRIPT = """
+KEEPS_NETWORK = ["sleep", "100000"]
+ADBD_SCRIPT = f"""
 ip link set lo up
 "$1" >"$2/adbd.log" 2>&1 &
 adb -L "$3" nodaemon server >"$2/server.log" 2>&1 &
-exec sleep 100000
+exec {" ".join(KEEPS_NETWORK)}
 """
 
 
@@ -116,25 +116,26 @@ class Adbd:
 
     def kill_server(self) -> None:
         """The adb server dies, as it does when another adb version meets it; the device lives on."""
-        for process in psutil.process_iter(["cmdline"]):
-            if "server" in (process.info["cmdline"] or []) and any(
-                str(self.socket) in word for word in process.info["cmdline"]
-            ):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+
+        def dead() -> bool:
+            for process in psutil.process_iter(["cmdline"]):
+                words = process.info["cmdline"] or []
+                if "server" in words and any(str(self.socket) in word for word in words):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+            return not can_connect(str(self.socket))
+
+        wait_for(dead, "adb's server to die")
         self.socket.unlink(missing_ok=True)
 
     def daemon(self) -> psutil.Process:
         """The phone's adbd."""
-        tree = psutil.Process(self.process.pid).children(recursive=True)
-        return next(one for one in tree if "platform-tools/adbd" in " ".join(one.cmdline()))
+        return next(one for one, _, words in below(self.process.pid) if "platform-tools/adbd" in " ".join(words))
 
     def start_server(self) -> None:
         """A server in the phone's network, in place of any that a client has started since in the host's."""
         self.kill_server()
-        peer = next(
-            one for one in psutil.Process(self.process.pid).children(recursive=True) if "sleep" in one.cmdline()[0]
-        )
+        peer = next(one for one, _, words in below(self.process.pid) if words == KEEPS_NETWORK)
         with (self.folder / "server.log").open("ab") as log:
             subprocess.Popen(
                 ["nsenter", "--target", str(peer.pid), "--net", "adb", "-L",
@@ -145,7 +146,7 @@ class Adbd:
 
     def connect(self) -> None:
         # A client that finds no server starts one of its own, in the wrong network.
-        wait_for(self.socket.exists, "adb's server")
+        wait_for(lambda: can_connect(str(self.socket)), "adb's server")
 
         def connected() -> bool:
             self.adb("connect", self.serial)
@@ -178,6 +179,15 @@ def adbd(folder: Path) -> Iterator[Adbd]:
         process.wait()
 
 
+def below(pid: int) -> list[tuple[psutil.Process, str, list[str]]]:
+    """The living processes under one, with name and words; one that ends as it is looked at has ended."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie too
+            found.append((process, process.name(), process.cmdline()))
+    return found
+
+
 def end_tree(pid: int) -> None:
     """Kill a process and everything under it."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -193,13 +203,14 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def can_connect(port: int) -> bool:
-    with socket.socket() as probe:
+def can_connect(place: int | str) -> bool:
+    """Whether somebody listens at a port of this machine, or at a socket's path."""
+    with socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET) as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex(place if isinstance(place, str) else ("127.0.0.1", place)) == 0
 
 
-def wait_for(condition, what: str, seconds: float = 30.0) -> None:
+def wait_for(condition, what: str, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"

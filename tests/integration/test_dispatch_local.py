@@ -35,11 +35,13 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:  # gone since, or a system without /proc
+        return not Path("/proc/self").exists()
 
 
-def wait_gone(pid, seconds=10.0):
+def wait_gone(pid, seconds=30.0):
     end = time.monotonic() + seconds
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.05)
@@ -85,11 +87,11 @@ def test_deadline_ends_a_job_that_ignores_everything(tmp_path, monkeypatch):
             while True:
                 time.sleep(1)
             """,
-            deadline_s=1.0,
+            deadline_s=2.5,
             on_event=lambda event: pids.extend(event["pids"]),
         )
     )
-    assert "its deadline of 2 s had passed" in outcome.reason
+    assert "its deadline of 3 s had passed" in outcome.reason
     assert len(pids) == 2
     assert all(wait_gone(pid) for pid in pids)
 

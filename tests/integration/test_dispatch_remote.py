@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def alive(pid):
         return False
 
 
-def wait_gone(pid, seconds=15.0):
+def wait_gone(pid, seconds=30.0):
     end = time.monotonic() + seconds
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.05)
@@ -152,7 +153,7 @@ def test_own_trainer_ends_at_its_deadline_with_its_children(bench):
 
 
 HOLDS = """
-import fcntl, os, sys, tempfile, time
+import fcntl, os, sys, tempfile, time  # {mark}
 file = open(tempfile.gettempdir() + "/edgecarbon-device.lock", "a")
 fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)
@@ -161,13 +162,11 @@ time.sleep(600)
 
 
 def test_own_trainer_takes_the_lock_that_the_worker_takes(bench):
-    holder = subprocess.Popen(
-        bench.link.words(f"exec {sys.executable} -c {quoting.word(HOLDS)}"), stdout=subprocess.PIPE
-    )
+    mark = secrets.token_hex(8)
+    code = quoting.word(HOLDS.replace("{mark}", mark))
+    holder = subprocess.Popen(bench.link.words(f"exec {sys.executable} -c {code}"), stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"
-    holders = [
-        one for one in psutil.process_iter(["cmdline"]) if "time.sleep(600)" in "".join(one.info["cmdline"] or [])
-    ]
+    holders = [one for one in psutil.process_iter(["cmdline"]) if mark in "".join(one.info["cmdline"] or [])]
     with pytest.raises(
         DeviceTrouble, match=r"used by another: .*edgecarbon-device\.lock is held; waited 1 s"
     ) as trouble:
@@ -177,6 +176,7 @@ def test_own_trainer_takes_the_lock_that_the_worker_takes(bench):
     for one in holders:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
+    psutil.wait_procs(holders, timeout=30)
     holder.wait()
     assert bench.transport(command=["true"]).run(bench.job()).reason == "exit code 0"
 

@@ -147,11 +147,11 @@ def until(process, phase):
     raise AssertionError(process.stderr.read())
 
 
-def group_gone(leader, seconds=10.0):
+def group_gone(leader, seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        members = [p for p in psutil.process_iter() if _group(p.pid) == leader and p.status() != psutil.STATUS_ZOMBIE]
-        if not members:
+        living = [p for p in psutil.process_iter(["status"]) if p.info["status"] != psutil.STATUS_ZOMBIE]
+        if not any(_group(p.pid) == leader for p in living):
             return True
         time.sleep(0.05)
     return False
@@ -166,11 +166,12 @@ def _group(pid):
 
 @pytest.mark.parametrize("phase", ["prepare", "idle_before", "train"])
 def test_host_gone_ends_the_group_and_keeps_what_was_measured(tmp_path, phase):
-    spec = write_job(tmp_path / "job", training={"steps": 40}, measurement={"idle_before_s": 1.0})
+    # More steps than are done before the host is gone, however slow this test is.
+    spec = write_job(tmp_path / "job", training={"steps": 20_000}, measurement={"idle_before_s": 1.0})
     process = start_guarded(spec)
     until(process, phase)
     process.stdin.close()
-    process.wait(15)
+    process.wait(60)
     assert group_gone(process.pid)
     result = result_of(spec)
     assert (result["status"], result["error"]["kind"]) == ("failed", "interrupted")
@@ -183,7 +184,7 @@ def test_signal_and_closing_pipe_together_end_in_one_clear_line(tmp_path):
     until(process, "idle_before")
     process.send_signal(signal.SIGTERM)
     process.stdin.close()
-    process.wait(15)
+    process.wait(60)
     assert group_gone(process.pid)
     assert result_of(spec)["error"]["kind"] == "interrupted"
     words = process.stderr.read()
@@ -194,7 +195,7 @@ def test_signal_and_closing_pipe_together_end_in_one_clear_line(tmp_path):
 def test_deadline_ends_the_run(tmp_path):
     spec = write_job(tmp_path / "job", deadline_s=6, measurement={"idle_before_s": 60})
     process = start_guarded(spec)
-    process.wait(30)
+    process.wait(60)
     assert group_gone(process.pid)
     assert result_of(spec)["error"]["kind"] == "deadline"
 
@@ -209,7 +210,7 @@ def test_a_host_that_falls_silent_ends_the_run_and_one_that_speaks_is_answered(t
         time.sleep(1.5)
     assert process.poll() is None, "three words in 4.5 s are no silence of 3 s"
     process.stdout.read()
-    assert process.wait(30) != 0
+    assert process.wait(60) != 0
     error = result_of(spec)["error"]
     assert error == {"kind": "interrupted", "message": "nothing was heard from the host for 3 s: the link is gone"}
 
@@ -225,7 +226,7 @@ def test_a_second_run_on_the_machine_waits_and_is_then_refused(tmp_path):
     assert "waiting for the device, held by process" in ended.stdout
     assert result_of(second)["error"]["kind"] == "busy"
     holder.stdin.close()
-    holder.wait(30)
+    holder.wait(60)
     assert run_payload(sys.executable, second, environment=environment).returncode == 0
 
 

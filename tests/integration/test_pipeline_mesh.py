@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fleet_bench
+import peers
 from edgecarbon.worker.pipeline.mesh import _HEADER, Member, Mesh, PeerFailure, host_name
 from edgecarbon.worker.pipeline.rendezvous import barrier, clock_offset_s
 
@@ -35,7 +36,7 @@ class Pair:
         self.meshes.append(mesh)
         return mesh
 
-    def join(self, *meshes: Mesh, within_s: float = 10.0) -> list[BaseException | None]:
+    def join(self, *meshes: Mesh, within_s: float = 60.0) -> list[BaseException | None]:
         """Join from a thread each. Returns what each raised."""
         raised: list[BaseException | None] = [None] * len(meshes)
 
@@ -90,7 +91,7 @@ def test_messages_arrive_whole_whether_awaited_or_early(pair):
     rooms = [memoryview(bytearray(len(part))) for part in data]
     for key in (2, 0):
         two.wait(two.receive(0, key, rooms[key]))
-    time.sleep(0.3)  # the others are there before anybody asks for them
+    peers.wait_for(lambda: len(two._early) == 2, "the others, before anybody asks for them")
     for key in (3, 1):
         two.wait(two.receive(0, key, rooms[key]))
     for transfer in sent:
@@ -171,10 +172,10 @@ def test_strangers_neither_join_nor_stop_a_run(pair):
 
 def _connect(port: int) -> socket.socket:
     """A connection, once somebody listens there."""
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 30
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=10)
+            return socket.create_connection(("127.0.0.1", port), timeout=30)
         except ConnectionRefusedError:
             assert time.monotonic() < give_up
             time.sleep(0.02)
@@ -189,8 +190,7 @@ def test_a_second_connection_of_a_member_is_turned_away(tmp_path):
     pair.meshes += [one, two, three]
     joining = threading.Thread(target=pair.join, args=(one, two))
     joining.start()
-    while 1 not in one._from:
-        time.sleep(0.02)
+    peers.wait_for(lambda: 1 in one._from, "the second member")
     context = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
     context.load_cert_chain(str(tmp_path / "identity-1.pem"))
     with _connect(pair.members[0].port) as plain:
@@ -232,7 +232,7 @@ def test_a_failure_is_told_to_all_and_ends_every_wait(tmp_path):
                 RUN,
                 tmp_path / f"identity-{rank}.pem",
                 tmp_path / "authority.pem",
-                5.0,
+                60.0,
             )
             for rank in range(3)
         ]
@@ -244,7 +244,7 @@ def test_a_failure_is_told_to_all_and_ends_every_wait(tmp_path):
         with pytest.raises(PeerFailure, match="fell into the water") as caught:
             meshes[1].wait(waiting)
         assert caught.value.peer == "member-2"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30, "told, and not found out by silence"
         with pytest.raises(PeerFailure):
             meshes[1].wait(meshes[1].receive(2, 8, memoryview(bytearray(10))))
     finally:

@@ -143,7 +143,7 @@ gzip.open("samples.jsonl.gz", "w").write(b'{{"schema": "edgecarbon.samples/1", "
 
 def test_hostile_devices_are_refused_and_the_others_go_on(three):
     """Each device trains with something else, and hands back something that it should not."""
-    three.write_config(lambda config: config.update(repeats=1, deadline_s=8.0))
+    three.write_config(lambda config: config.update(repeats=1))
     three.devices = {"laptop": three.devices["laptop"]}
     use(three, ["laptop"])
     three.run_well(DATABASE)
@@ -157,8 +157,11 @@ def test_hostile_devices_are_refused_and_the_others_go_on(three):
         own = {**entry, "directory": entry["directory"] + name.replace(" ", "-")}
         three.devices["evil-" + name.replace(" ", "-")] = {**own, "command": command}
     use(three, list(three.devices))
+    # For the one that hangs, and only now: the real training above may take longer on a slow machine.
+    three.write_config(lambda config: config.update(deadline_s=8.0))
     finished = three.run(DATABASE)
     assert finished.returncode == 0, finished.output
+    assert finished.jobs["measure"] == len(HOSTILE)
     found = {
         device: (kind, reason) for device, kind, reason in rows(three, "SELECT device, kind, reason FROM missing_runs")
     }

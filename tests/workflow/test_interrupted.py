@@ -9,6 +9,8 @@ import duckdb
 import psutil
 import pytest
 
+import peers
+
 MEASURED = 2
 RUNS = 3
 
@@ -20,7 +22,7 @@ def fresh(fresh):
     return fresh
 
 
-def wait_for(checkout, pattern, process, seconds=120):
+def wait_for(checkout, pattern, process, seconds=240):
     """Until a file appears; polled fast, so that the kill comes at that very moment."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -105,10 +107,10 @@ def test_stopped_by_hand_in_the_middle(fresh, number):
         os.killpg(process.pid, number)  # as a terminal does on Ctrl-C
     else:
         process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "Traceback" not in output
-    assert left_running(fresh) == []
+    peers.wait_for(lambda: not left_running(fresh), "everything to be gone")
     again = fresh.run(REPORT)
     assert again.returncode == 0, again.output
     assert_complete(fresh)

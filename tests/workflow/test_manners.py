@@ -23,7 +23,8 @@ def test_registered_resource_lets_one_job_at_a_time_use_a_device(tmp_path):
     command = [sys.executable, "-m", "snakemake", "--cores", "4"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    (tmp_path / "Snakefile").write_text(TURNS.replace("workflow.register_resource", "# workflow.register_resource"))
+    unlimited = TURNS.replace("workflow.register_resource", "# workflow.register_resource")
+    (tmp_path / "Snakefile").write_text(unlimited.replace("sleep 0.3", "sleep 2"))  # long enough to meet on any machine
     run = subprocess.run([*command, "--forceall"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode != 0, "without the limit the jobs run into each other, so the test can fail"
 

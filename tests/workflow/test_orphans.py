@@ -104,7 +104,7 @@ def test_nothing_is_left_behind_lost_or_doubled(fresh, sshd, adbd, tmp_path, how
         if not ran_to_its_end:
             end(process, how, sshd, adbd)
         process.communicate(timeout=240)
-        wait_until_nothing_runs(tmp_path / "devices", 30)
+        wait_until_nothing_runs(tmp_path / "devices", 60)
         moments[
             "after its end" if ran_to_its_end else f"with {len(before) - 2 * (round_number - 1)} of 2 finished"
         ] += 1
@@ -112,7 +112,7 @@ def test_nothing_is_left_behind_lost_or_doubled(fresh, sshd, adbd, tmp_path, how
         assert again.returncode == 0, again.output
         assert before <= finished(fresh), "a finished measurement was lost"
         assert_complete(fresh, round_number)
-        wait_until_nothing_runs(tmp_path / "devices", 30)
+        wait_until_nothing_runs(tmp_path / "devices", 60)
         for name in devices:
             assert list((tmp_path / "devices" / name / "attempts").iterdir()) == [], "left on the device"
     print(f"\n{how}: {ROUNDS} rounds, {dict(moments)}")

@@ -60,13 +60,15 @@ def test_meters_are_held_against_a_wall_meter(fresh, plug):
         "idle_after",
     ]
     told = {(one["window"], one["channel"]): one for one in record["result"]["readings"]}
+    lasted_s = {window["name"]: window["end_s"] - window["start_s"] for window in record["result"]["windows"]}
     for name in ("load_50", "load_100"):
         wall = told[name, "shelly/wall/energy"]
-        assert abs(wall["joules"] - 3 * WATTS) < 3 * wall["uncertainty_joules"]
+        assert lasted_s[name] == pytest.approx(3, abs=1.5)
+        assert abs(wall["joules"] - lasted_s[name] * WATTS) < 3 * wall["uncertainty_joules"]
     estimate = {name: told[name, "estimate/cpu/energy"]["joules"] for name in ("load_50", "load_100")}
     assert estimate["load_50"] < estimate["load_100"]
     # Two processes of one machine, whose clocks are one.
-    assert abs(record["beside"]["clock"]["uncertainty_s"]) < 0.02
+    assert abs(record["beside"]["clock"]["uncertainty_s"]) < 0.2
 
     assert "rule validate_device" not in fresh.run("validate_meters").output  # kept with the device
     # A run beside the same plug, and the table in the database; the report's tables have tests of their own.

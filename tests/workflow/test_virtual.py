@@ -68,15 +68,15 @@ def test_whole_graph_on_virtual_hosts(virtual):
 def test_virtual_hosts_end_with_a_workflow_that_is_ended(virtual, number):
     process = virtual.start(*COMMAND)
     peers.wait_for(
-        lambda: list(virtual.path.glob("results/attempts/tiny-opt/*/r1/*/progress.jsonl")), "a run to begin", 90
+        lambda: list(virtual.path.glob("results/attempts/tiny-opt/*/r1/*/progress.jsonl")), "a run to begin", 240
     )
     assert processes_of(virtual)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
         process.kill()
-    process.communicate(timeout=60)
-    peers.wait_for(lambda: not processes_of(virtual), "the virtual hosts to be gone", 30)
+    process.communicate(timeout=120)
+    peers.wait_for(lambda: not processes_of(virtual), "the virtual hosts to be gone")
 
 
 def pair_of(virtual):
