@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from carbon_cases import CONFIG, INPUTS, scenario
@@ -196,7 +198,66 @@ def test_a_mistake_in_a_scenario_is_told(own, change, says):
 # --- files
 
 
-def test_what_ships_is_an_illustration_of_no_area():
+GERMANY = INPUTS.profiles.find("germany-2020", "test")
+SUMMER_TIME = (datetime(2020, 3, 29, 1, tzinfo=UTC), datetime(2020, 10, 25, 1, tzinfo=UTC))
+
+
+def german_days() -> dict[datetime, list[int]]:
+    """The days that were read, by their midnight, UTC."""
+    text = (Path(__file__).parent / "profile_fixtures/germany_2020.txt").read_text(encoding="utf-8")
+    rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {datetime.fromisoformat(day).replace(tzinfo=UTC): [int(one) for one in hours] for day, *hours in rows}
+
+
+def average_day(days: dict[datetime, list[int]]) -> np.ndarray:
+    """Factors of the mean by local hour, 24."""
+    by_hour: list[list[int]] = [[] for _ in range(24)]
+    for day, figures in days.items():
+        for hour, figure in enumerate(figures):
+            time = day + timedelta(hours=hour)
+            by_hour[(hour + 1 + (SUMMER_TIME[0] <= time < SUMMER_TIME[1])) % 24].append(figure)
+    means = np.array([fmean(hour) for hour in by_hour])
+    return means / means.mean()
+
+
+def test_germany_is_the_average_of_days_spread_over_the_year():
+    days = german_days()
+    starts = [datetime(2020, 1, 8, tzinfo=UTC) + timedelta(days=17 * spell) for spell in range(21)]
+    assert list(days) == [start + timedelta(days=day) for start in starts for day in range(4)]
+    assert [sum(day.weekday() == weekday for day in days) for weekday in range(7)] == [12] * 7
+    assert GERMANY.figures == pytest.approx(average_day(days), abs=6e-4)
+    assert GERMANY.mean(None) == pytest.approx(1, abs=5e-4)
+    assert GERMANY.mean(greenest(8)) == pytest.approx(0.92, abs=5e-3)
+    assert GERMANY.mean(window(22, 6)) == pytest.approx(1.01, abs=5e-3)
+    each_day = fmean(fmean(sorted(figures)[:8]) for figures in days.values()) / fmean(map(fmean, days.values()))
+    assert each_day == pytest.approx(0.852, abs=5e-4)
+
+
+def test_the_german_dip_is_that_of_summer():
+    halves = [
+        {day: hours for day, hours in german_days().items() if (4 <= day.month <= 9) is half} for half in (True, False)
+    ]
+    summer, winter = map(average_day, halves)
+    assert (summer.argmin(), winter.argmin()) == (13, 2)
+    assert (summer[13], winter[13]) == pytest.approx((0.78, 0.96), abs=6e-3)
+
+
+def test_germanys_range_is_that_of_its_spells():
+    days = list(german_days().items())
+    spells = [average_day(dict(days[start : start + 4]))[10:16].mean() for start in range(0, len(days), 4)]
+    ends = np.quantile(spells, [0.05, 0.95]) / GERMANY.mean(window(10, 16))
+    assert (GERMANY.entry.spread.low, GERMANY.entry.spread.high) == pytest.approx(ends, abs=5e-3)
+
+
+def test_germanys_hours_are_of_germany(tmp_path):
+    found = grid(tmp_path, profile="germany-2020", hours={"from": 10, "to": 16})
+    assert found.value == pytest.approx(grid(tmp_path).value * (0.941 + 0.904 + 0.881 + 0.874 + 0.89 + 0.924) / 6)
+    assert "ENTSO-E" in found.source
+    with pytest.raises(UserError, match="'germany-2020' is of zone 'DEU', not of 'FRA'"):
+        grid(tmp_path, zone="FRA", profile="germany-2020")
+
+
+def test_the_illustration_is_of_no_area():
     shipped = INPUTS.profiles.find(SHIPPED, "test")
     assert shipped.mean(None) == pytest.approx(1)
     assert (shipped.entry.kind, shipped.entry.zone, shipped.entry.provenance) == ("relative", None, "modelled")

@@ -72,7 +72,7 @@ def test_the_published_sides_and_their_combinations_are_what_they_say():
     assert edge_side.cloud.grid is edge_side.edge.grid
     assert grids("clean-edge") == ("grid/USA/2024", "grid/FRA/2024")
     assert grids("clean-cloud") == ("grid/FRA/2024", "grid/USA/2024")
-    assert grids("carbon-aware-hours") == ("grid/DEU/2024", "grid/DEU/2024/illustration-solar-dip/greenest-8")
+    assert grids("carbon-aware-hours") == ("grid/DEU/2024", "grid/DEU/2024/germany-2020/greenest-8")
 
 
 def test_stress_switches_on_all_that_the_default_leaves_off():
