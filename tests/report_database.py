@@ -18,6 +18,7 @@ import pyarrow
 
 import report_decisions
 from edgecarbon.store import schema, views
+from edgecarbon.vocabulary import boundary_words
 
 WORKLOADS = {"opt-125m": 125_239_296, "opt-1.3b": 1_315_758_080}
 BATCH, LENGTH, STEPS, WARMUP, IDLE_S = 16, 512, 20, 2, 10.0
@@ -328,14 +329,32 @@ def _verdict(workload: str, cloud: str, edge: str, totals: dict[tuple[str, str, 
     }
     flips = len({ratio > 1 for ratio in ratios.values()}) > 1
     here, there = DEVICES[cloud].boundary, DEVICES[edge].boundary
-    caveat = f"boundaries differ ({here} against {there})" if here != there else None
+    # Of an estimate a verdict is in doubt; other boundaries are brought together by a factor.
+    doubt = f"{edge}: energy is estimated, no sensor was read" if DEVICES[edge].provenance == "estimated" else None
+    apart = f"boundaries differ ({boundary_words(here)} against {boundary_words(there)})" if here != there else None
+    caveat = "; ".join(filter(None, (doubt, apart))) or None
+    bridged_by = ["boundary_factor/around-gpu-board"] if apart else []
     rows: list[tuple[Any, ...]] = []
     for name, ratio in ratios.items():
         probability = 1 / (1 + math.exp(-6 * math.log(ratio)))
         winner = "edge" if probability > 0.95 else "cloud" if probability < 0.05 else "unclear"
         ends = (ratio / 2.2, ratio * 2.4)
         rows.append(
-            ("default", workload, cloud, edge, name, ratio, *ends, probability, winner, flips, not caveat, caveat)
+            (
+                "default",
+                workload,
+                cloud,
+                edge,
+                name,
+                ratio,
+                *ends,
+                probability,
+                winner,
+                flips,
+                not doubt,
+                caveat,
+                bridged_by,
+            )
         )
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -65,8 +66,9 @@ def forget_unused(cache: Path, days: float = 30.0) -> None:
     """Delete what a cache keeps and nobody has used for so long: it can be worked out anew."""
     oldest_s = time.time() - 86400 * days
     for file in cache.glob("*"):
-        if file.stat().st_mtime < oldest_s:
-            file.unlink()
+        with contextlib.suppress(FileNotFoundError):  # another start may clear the same cache
+            if file.stat().st_mtime < oldest_s:
+                file.unlink()
 
 
 def tell_missing(paths: list[str]) -> None:

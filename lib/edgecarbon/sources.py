@@ -44,11 +44,12 @@ def _imports(path: Path) -> tuple[Path, ...]:
     return tuple(file for module in modules for file in _files(module))
 
 
-def _files(module: str) -> list[Path]:
+@cache
+def _files(module: str) -> tuple[Path, ...]:
     """The file of a module and the `__init__` of each package around it; nothing for a name that is no module."""
     parts = module.split(".")[1:]
     found = [PACKAGE / "__init__.py"]
     for depth in range(1, len(parts) + 1):
         base = PACKAGE.joinpath(*parts[:depth])
         found += [path for path in (base / "__init__.py", base.with_suffix(".py")) if path.exists()]
-    return [path.resolve() for path in found]
+    return tuple(path.resolve() for path in found)

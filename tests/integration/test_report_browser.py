@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import report_database
 from edgecarbon import report
 from edgecarbon.charts import CHARTS, DECISION_CHARTS, save
+from edgecarbon.charts.style import ATTRIBUTIONS
+from edgecarbon.vocabulary import BOUNDARIES, FLAG_LABELS, FOOTPRINT_BOUNDARIES, PRIOR_WORDS
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -47,6 +50,18 @@ TEXT_FAULTS = """figure => {
 }"""
 
 
+# Every text of the page, what hovers over it, and what a reader of the screen says of a chart, which is in its tooltips.
+SHOWN = """() => {
+  for (const details of document.querySelectorAll('details')) details.open = true;
+  const shown = [...document.querySelectorAll('[title], [aria-label]')]
+    .flatMap(one => [one.getAttribute('title'), one.getAttribute('aria-label')]);
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode())
+    if (!texts.currentNode.parentElement.closest('script, style, noscript')) shown.push(texts.currentNode.textContent);
+  return shown.filter(Boolean);
+}"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -64,6 +79,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with report.html and a chart page, from one database."""
     folder = tmp_path_factory.mktemp("browser")
     database = report_database.build(folder / "edgecarbon.duckdb")
+    with duckdb.connect(str(database)) as connection:
+        # One run has every flag, so that the page has to say them all.
+        connection.execute("UPDATE runs SET flags = ? WHERE run_id = 'opt-125m/workstation/r1'", [list(FLAG_LABELS)])
     with duckdb.connect(str(database), read_only=True) as connection:
         report.build(connection, folder / "report.html", config_name="config/config.yaml", seed=1)
         save(CHARTS["power"].draw(connection), folder / "power.svg", folder / "power.html")
@@ -133,6 +151,16 @@ def test_the_page_is_no_wider_than_the_screen(opened: Watched) -> None:
     assert {name: more for name, more in inside.items() if more > 0} == {}
 
 
+def test_the_verdict_comes_before_much_else(opened: Watched) -> None:
+    page = opened.page
+    assert page.locator("nav").evaluate("nav => nav.clientHeight") < 70
+    chip = page.locator(".chips li").first
+    assert chip.locator("a").get_attribute("title")
+    assert page.locator(chip.locator("a").get_attribute("href") or "none").count() == 1
+    chance = page.locator("#pairs tbody td.n:nth-last-of-type(3)").first.inner_text()
+    assert chip.inner_text().endswith(f"P(edge) {chance}")
+
+
 def test_no_text_is_cut_tiny_or_overlaid(opened: Watched) -> None:
     assert {name: faults for name, faults in each_chart(opened.page, TEXT_FAULTS).items() if faults} == {}
 
@@ -152,6 +180,14 @@ def download(page: Page, section: str, number: int) -> list[list[str]]:
     assert waiting.value.suggested_filename == f"edgecarbon-{section}-{number + 1}.csv"
     with open(waiting.value.path(), newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
+
+
+def test_no_code_is_shown_where_a_reader_needs_words(opened: Watched) -> None:
+    shown = opened.page.evaluate(SHOWN)
+    codes = [FLAG_LABELS, BOUNDARIES, FOOTPRINT_BOUNDARIES, PRIOR_WORDS, ATTRIBUTIONS]
+    known = "|".join(sorted(code for names in codes for code in names if "_" in code))
+    assert [text for text in shown if re.search(rf"(?<![\w/])({known})", text)] == []
+    assert all(any(label in text for text in shown) for label in FLAG_LABELS.values())
 
 
 def test_every_table_downloads_in_full_precision(opened: Watched, built: Path) -> None:

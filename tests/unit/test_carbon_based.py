@@ -96,6 +96,13 @@ def test_title_and_description_are_its_own(folder: Path, missing: str):
         load_scenario(path, cases.INPUTS)
 
 
+def test_differences_from_nothing_are_told_of_a_base(folder: Path):
+    own = {**OWN, "edge": {"grid": {"zone": "FRA", "year": 2024}}}
+    del own["based_on"]
+    with pytest.raises(UserError, match=r"mine\.yaml: cloud: required, and not given\n(.*\n)*.*`based_on: default`"):
+        load_scenario(write(folder, "mine", own), cases.INPUTS)
+
+
 def test_a_mistake_in_the_base_is_told_as_the_bases(folder: Path):
     write(folder, "first", {**OWN, "cloud": {"pue": "gpc"}})
     path = write(folder, "second", {**OWN, "based_on": "first"})

@@ -162,3 +162,14 @@ def test_scenarios_of_equal_seed_share_what_they_have_in_common():
     assert not np.array_equal(other.of(assumption), draws.Draws(1, 500).of(wider))
     with pytest.raises(ValueError, match="read-only"):
         one.of(assumption)[0] = 1.0
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 4000])
+def test_quantiles_are_numpys_to_the_last_bit(count):
+    rows = np.random.default_rng(1).lognormal(size=(5, count))
+    rows[1, -1], rows[2, 0], rows[3, :] = np.inf, np.nan, 0.25
+    ranks = (0.5, 0.05, 0.95, 0.0, 1.0, 0.123)
+    with np.errstate(invalid="ignore"):
+        ours, theirs = draws.quantiles(rows, ranks), np.quantile(rows, ranks, axis=1)
+    assert np.array_equal(ours, theirs, equal_nan=True)
+    assert np.isnan(ours[:, 2]).all()

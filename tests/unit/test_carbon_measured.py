@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from carbon_cases import INPUTS, KWH, certain, facts, literal, run, scenario, total
 
+import synthetic
 from edgecarbon.carbon.evaluation import evaluate
 from edgecarbon.carbon.measured import measured_facts
+from edgecarbon.store import build_database, connect, read_runs, read_runs_and_totals
 
 
 def of_run(repeat: int, boundary: str, joules: float | None, device: str = "c", **changes: Any) -> dict[str, Any]:
@@ -126,3 +128,21 @@ def test_measured_idle_is_what_empty_hours_draw(tmp_path):
     charged = certain(cloud__idle_share=literal(0.9))
     result = evaluate(scenario(tmp_path, **charged), INPUTS, devices, runs)
     assert total(result, "c")["operational_grams"] == pytest.approx((1 + 0.05 * 2) * 1.3 * 1.1 * 400)
+
+
+def test_runs_and_totals_come_from_their_files_as_the_database_has_them(tmp_path):
+    names = ("b", "a")
+    paths = [synthetic.write_run(tmp_path, synthetic.record(f"synthetic-opt/{name}/r1")) for name in names]
+    build_database(tmp_path / "x.duckdb", paths)
+    with connect(tmp_path / "x.duckdb") as connection:
+        wanted = connection.sql(
+            'SELECT run_id, "window", boundary, joules, provenance, status, coverage FROM run_totals ORDER BY run_id'
+        )
+        expected = [dict(zip(wanted.columns, row, strict=True)) for row in wanted.fetchall()]
+    runs, totals = read_runs_and_totals(paths)
+    assert runs == read_runs(paths)
+    assert [run["device"] for run in runs] == ["a", "b"]
+    assert len(expected) == 2
+    assert sorted(totals, key=str) == sorted(expected, key=str)
+    assert [row["run_id"] for row in totals] == [row["run_id"] for row in expected]
+    assert read_runs_and_totals([]) == ([], [])

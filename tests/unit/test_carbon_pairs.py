@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from edgecarbon import carbon
+from edgecarbon.carbon import draws as draws_module
 from edgecarbon.carbon.breakeven import energy_and_break_even
-from edgecarbon.carbon.draws import Draws, Plan, interval_draws, quantile
+from edgecarbon.carbon.draws import Column, Draws, Plan, interval_draws, quantile
 from edgecarbon.carbon.evaluation import evaluate
 from edgecarbon.carbon.pairs import parts
+from edgecarbon.carbon.plans import sobol_plan
 from edgecarbon.config.assumptions import Assumption
 
 CENTER = Plan(1)
@@ -242,7 +244,35 @@ def test_draws_take_a_value_that_is_fixed_in_place_of_their_own():
     plan = Plan(2, {"a": np.array([0.5, 0.75])})
     assert plan.of(wide) == pytest.approx([2.0, 2.0 * 2**0.5])
     assert plan.of(replace(wide, name="c")) == 2.0
-    assert plan.normal("c") == pytest.approx([0.0, 0.0])
+    assert plan.normal("c") == pytest.approx([0.0])
+
+
+def test_a_very_great_many_draws_are_worked_out_in_blocks_and_give_the_same(tmp_path, monkeypatch):
+    repeats = [run("e", "edge", KWH * factor, repeat=number) for number, factor in enumerate((0.9, 1.1), 1)]
+    devices = {"c": facts("cloud"), "e": facts("edge")}
+    result = evaluate(scenario(tmp_path), INPUTS, devices, [run("c", "cloud"), *repeats])
+    (pair,), judge, count = result.pairs, result.judge, result.judge.draws.count
+    names = [one.name for one in pair.inputs(judge)]
+    fixed = {"grid/USA/2024": np.linspace(300.0, 500.0, count), "pue/gcp": np.array([1.2])}
+    asked = [judge.draws, sobol_plan(names, 128, 1), Plan(count, fixed=fixed)]
+    whole = [pair.ratio(judge, draws) for draws in asked]
+    monkeypatch.setattr(draws_module, "KEPT_DRAWS", 100)
+    monkeypatch.setattr(draws_module, "BLOCK", 700)
+    again = [pair.ratio(judge, draws) for draws in (Draws(judge.scenario.settings.seed, count), *asked[1:])]
+    assert all(len(list(draws.blocks())) == -(-draws.count // 700) > 2 for draws in asked)
+    for one, other in zip(whole, again, strict=True):
+        assert other.shape[1] == one.shape[1] > 700
+        assert np.ptp(one[0]) > 0
+        assert other == pytest.approx(one, rel=1e-13)
+
+
+def test_quantiles_that_a_plan_repeats_are_looked_up_once_and_give_the_same():
+    wide = Assumption("a", 2.0, 1.0, 4.0, "1", "s", 2025, "b", "l", "modelled")
+    levels, places = np.array([0.1, 0.5, 0.95]), np.array([2, 0, 0, 1, 2])
+    short, long = Plan(5, {"a": Column(levels, places)}), Plan(5, {"a": levels[places]})
+    for ask in (lambda plan: plan.of(wide), lambda plan: plan.normal("a"), lambda plan: plan.student("a", 3)):
+        assert ask(short).tolist() == ask(long).tolist()
+        assert len(set(ask(short))) == 3
 
 
 def test_the_scatter_of_two_repeats_ends_somewhere(tmp_path):

@@ -202,9 +202,9 @@ OWNER = {"currency": "USD", "tariff": literal(0.2, "USD/kWh"), "battery_price": 
         ),
         (
             {"owner": {**OWNER, "battery_price": literal(50, "USD/kWh")}},
-            "owner.battery_price: unit: String should match pattern",
+            "owner.battery_price: unit: expected a currency of three letters, such as EUR",
         ),
-        ({"owner": {**OWNER, "currency": "dollars"}}, "owner.currency: String should match pattern"),
+        ({"owner": {**OWNER, "currency": "dollars"}}, "owner.currency: expected a currency of three letters"),
         ({"owner": {"currency": "USD"}}, "owner.tariff: required, and not given"),
         ({"sensitivity": {"sobol_samples": 500}}, "sensitivity: sobol_samples: expected a power of two, found 500"),
         (

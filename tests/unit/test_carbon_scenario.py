@@ -160,6 +160,7 @@ def test_a_literal_stands_in_for_a_key(tmp_path: Path):
         ),
         ("owner.currency", "EUR", "owner.tariff.unit: expected EUR, the owner's currency; found USD/kWh"),
         ("owner.tariff", None, "owner.tariff: required, and not given"),
+        ("owner.tariff.unit", "cents", "a currency of three letters per kWh, such as EUR/kWh (found 'cents')"),
         ("sensitivity.sobol_samples", 500, "sobol_samples: expected a power of two, found 500"),
         ("traffic.weights_every_steps", 0, "traffic.weights_every_steps: Input should be greater than or equal to 1"),
         ("traffic.bytes_per_token", "four", "traffic.bytes_per_token: expected a literal in full; found 'four'"),

@@ -8,6 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecarbon.carbon.evaluation import evaluate
+from edgecarbon.carbon.verdicts import SUSPECT_FLAGS
+from edgecarbon.config.assumptions import Assumption
+from edgecarbon.config.quantities import Factor
+from edgecarbon.vocabulary import flag_words
 
 # --- the worked example: 1 kWh at a GPU board against a phone, every number given as a literal
 
@@ -148,13 +152,13 @@ def test_the_edge_wins_less_the_more_it_answers_for(tmp_path_factory, used, hour
     [
         ({"energy_status": "partial"}, {}, "c: energy is partial"),
         ({}, {"energy_status": "partial", "coverage": 0.5}, "e: energy is partial"),
-        ({"boundary": "gpu_board", "energy_status": "partial", "flags": ["partial"]}, {"boundary": "gpu_board"},
-         "c: only the GPU board is in the energy, a factor adds its host"),
-        ({"boundary": "gpu_board"}, {}, "boundaries differ (gpu_board against wall): factors bring both to the plug"),
+        ({"boundary": "gpu_board", "energy_status": "partial", "coverage": 0.5}, {}, "c: energy is partial"),
+        ({"boundary": "cpu_package", "energy_status": "partial"}, {"boundary": "cpu_package"}, "c: energy is partial"),
         ({}, {"provenance": "estimated"}, "e: energy is estimated, no sensor was read"),
-        ({}, {"flags": ["short", "wrapped"]}, "e: flagged short"),
+        ({}, {"flags": ["short", "wrapped"]}, "e: flagged short window"),
         ({"boundary": None}, {"boundary": None}, "c: what its energy covers is not known"),
         ({}, {"parameters": 2000}, "the work differs in parameters"),
+        ({}, {"sequence_length": 8}, "the work differs in sequence length"),
         ({}, {"energy_joules": None, "energy_status": "absent"}, "e: no energy"),
     ],
 )  # fmt: skip
@@ -163,6 +167,50 @@ def test_a_doubtful_pair_is_compared_and_marked(tmp_path, cloud, edge, says):
     row = verdict(evaluate(scenario(tmp_path), INPUTS, {"c": facts("cloud"), "e": facts("edge")}, runs))
     assert row["comparable"] is False
     assert says in row["caveat"]
+
+
+# A board's sensor without its host's is partial by what it is; the host's factor is for that.
+BOARD = {"boundary": "gpu_board", "energy_status": "partial", "flags": ["partial"]}
+HOST, CHARGER = "boundary_factor/around-gpu-board", "charger_factor/marginal"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "edge", "bridged_by", "says"),
+    [
+        (BOARD, {"boundary": "battery"}, [HOST, CHARGER],
+         "boundaries differ (GPU board against whole device, from its battery): brought to the plug by "
+         "“whole machine, around gpu board” × 1.3 and “charger, marginal” × 1.15"),
+        (BOARD, {}, [HOST], "boundaries differ (GPU board against whole device, at the wall): brought to the plug by "
+         "“whole machine, around gpu board” × 1.3"),
+        ({}, {"boundary": "battery"}, [CHARGER], "boundaries differ (whole device, at the wall against whole device, "
+         "from its battery): brought to the plug by “charger, marginal” × 1.15"),
+        (BOARD, BOARD, [], None),
+        ({}, {}, [], None),
+    ],
+)  # fmt: skip
+def test_other_boundaries_are_brought_to_the_plug_by_named_factors(tmp_path, cloud, edge, bridged_by, says):
+    devices = {"c": facts("cloud"), "e": facts("edge", battery=True, embodied="snapdragon-888-phone")}
+    result = evaluate(scenario(tmp_path), INPUTS, devices, [run("c", "cloud", **cloud), run("e", "edge", **edge)])
+    row = verdict(result)
+    assert (row["comparable"], row["bridged_by"], row["caveat"]) == (True, bridged_by, says)
+    assert set(bridged_by) <= {one["name"] for one in result.assumptions}
+
+
+def test_a_measured_factor_is_no_assumption(tmp_path):
+    factor = Assumption.of("device/c/whole machine over gpu_board", Factor(**literal(1.42, low=1.4, high=1.45)))
+    devices = {"c": facts("cloud", measured_boundaries={"gpu_board": factor}), "e": facts("edge")}
+    row = verdict(evaluate(scenario(tmp_path), INPUTS, devices, [run("c", "cloud", **BOARD), run("e", "edge")]))
+    assert (row["comparable"], row["bridged_by"]) == (True, [])
+    assert row["caveat"].endswith("brought to the plug by “c whole machine over gpu board (its own)” × 1.42, measured")
+
+
+def test_a_caveat_holds_no_code(tmp_path):
+    devices = {"c": facts("cloud"), "e": facts("edge")}
+    for boundary in ("gpu_board", "cpu_package", "cpu_package+dram", "soc", None):
+        runs = [run("c", "cloud", boundary=boundary, flags=sorted(SUSPECT_FLAGS)), run("e", "edge", sequence_length=8)]
+        caveat = verdict(evaluate(scenario(tmp_path, draws=100), INPUTS, devices, runs))["caveat"]
+        assert "_" not in caveat
+        assert all(label in caveat for label in flag_words(SUSPECT_FLAGS))
 
 
 def test_a_sound_pair_needs_no_caveat(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 
 import report_database
-from edgecarbon.charts import CHARTS, export, save, series, style
+from edgecarbon.charts import CHARTS, export, save, save_all, series, style
 
 Spec = dict[str, Any]
 
@@ -344,6 +344,50 @@ def test_save_writes_svg_and_html_that_needs_nothing(tmp_path: Path, database: d
     assert "<title>Energy per training step</title>" in text
     for loads in ('src="', "src='", "<link", "@import", "cdn."):
         assert loads not in text
+
+
+def test_charts_saved_together_are_those_saved_alone(tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
+    drawn = {name: CHARTS[name].draw(database) for name in ("energy_per_step", "training", "verdict")}
+    save_all(drawn.items(), tmp_path / "all")
+    assert len(list((tmp_path / "all").iterdir())) == 2 * len(drawn)
+    for name, chart in drawn.items():
+        save(chart, tmp_path / f"{name}.svg", tmp_path / f"{name}.html")
+        for file in (f"{name}.svg", f"{name}.html"):
+            assert (tmp_path / "all" / file).read_bytes() == (tmp_path / file).read_bytes()
+
+
+def test_a_chart_that_cannot_be_drawn_ends_all_of_it(tmp_path: Path) -> None:
+    broken = style.stacked([style.marks([{"a": 1}]).mark_text(text={"expr": "no such thing("})], "broken", [])
+    with pytest.raises(RuntimeError, match="ended before all were drawn"):
+        save_all([("first", broken), ("second", broken)], tmp_path)
+
+
+def test_putting_panels_together_leaves_them_as_they_were() -> None:
+    shared = style.marks([{"a": 1, "label": "one"}]).encode(y="label:N")
+    apart = style.marks([{"a": 2}]).mark_point().encode(x="a:Q")
+    panels = [
+        style.layered([shared.mark_bar(), shared.mark_text()], height=20),
+        style.layered([shared.mark_rule(), apart], height=30),
+    ]
+    before = [panel.to_dict() for panel in panels]
+    spec = style.stacked(panels, "t", []).to_dict()
+    style.stacked(panels[:1], "rows of a panel that is alone stand above it", [])
+    assert [panel.to_dict() for panel in panels] == before
+    assert [[list(layer) for layer in panel["layer"]] for panel in spec["vconcat"]] == [
+        [["mark", "encoding"], ["mark", "encoding"]],
+        [["data", "mark", "encoding"], ["data", "mark", "encoding"]],
+    ]
+    assert sorted(len(rows) for rows in spec["datasets"].values()) == [1, 1], "rows are held once"
+
+
+@pytest.mark.parametrize(
+    ("device", "limit"), [("phone", 0), ("a phone of a name that is far too long for any axis", 220)]
+)
+def test_only_labels_that_may_be_too_long_are_measured(
+    device: str, limit: int, empty: duckdb.DuckDBPyConnection
+) -> None:
+    add_run(empty, device, 1.0)
+    assert set(found(spec_of("energy_per_step", empty)["vconcat"], "labelLimit")) == {limit}
 
 
 def test_many_scenarios_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyConnection) -> None:

@@ -125,7 +125,7 @@ def test_sobol_bars_and_intervals_are_the_tables(database: duckdb.DuckDBPyConnec
     assert grid[decisions.WITH_OTHERS]["share"] == pytest.approx(0.36)
     assert grid[decisions.WITH_OTHERS]["high"] == pytest.approx(0.38)
     assert grid[decisions.ALONE]["share"] == pytest.approx(0.30)
-    assert grid[decisions.ALONE]["prior"] == "split_log_uniform"
+    assert grid[decisions.ALONE]["prior"] == "log-uniform halves"
     assert all(0 <= row["low"] <= row["share"] <= row["high"] for row in rows)
 
 

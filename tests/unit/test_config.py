@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from edgecarbon import plan
+from edgecarbon.config.base import read_yaml
 from edgecarbon.config.generate import generated
 from edgecarbon.errors import UserError
 
@@ -95,6 +96,31 @@ WRONG = {
         lambda data: data["devices"]["local"].update(transport="loca"),
         ["config/devices.yaml", "devices.local", "transport", "'local'"],
     ),
+    "one device without its list": (
+        "config/config.yaml",
+        lambda data: data.update(devices="local"),
+        ["config/config.yaml: devices: expected a list, such as [a, b]", "'local'"],
+    ),
+    "a number where fields are": (
+        "config/config.yaml",
+        lambda data: data.update(measurement=5),
+        ["config/config.yaml: measurement: expected fields below it", "found 5"],
+    ),
+    "a number that YAML takes for a text": (
+        "config/config.yaml",
+        lambda data: data["workloads"]["opt-125m"].update(learning_rate="1e-4"),
+        ["workloads.opt-125m.learning_rate: ", "1e-4 as 1.0e-4", "found '1e-4'"],
+    ),
+    "a text that YAML takes for no": (
+        "config/config.yaml",
+        lambda data: data["workloads"]["opt-125m"].update(model=False),
+        ["workloads.opt-125m.model: YAML reads a bare no", "put it in quotes"],
+    ),
+    "a name that no path would bear": (
+        "config/config.yaml",
+        lambda data: data.update(name="My Lab"),
+        ["config/config.yaml: name: expected a name of lower case letters", "'My Lab'"],
+    ),
     "nothing to run on": (
         "config/config.yaml",
         lambda data: data.update(devices=[], reference_devices=[]),
@@ -139,6 +165,27 @@ def test_unreadable_files(project):
     path.unlink()
     with pytest.raises(UserError, match=r"devices\.yaml: cannot be read"):
         load(project)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: 1\nb: [1,\nc: 2\n", ["line 4, column 1: ", "begins in line 2)"]),
+        ("title: Phones: in France\n", ["line 1, column 14: ", "put a text with ': ' in it in quotes"]),
+        ("a:\n\tb: 1\n", ["line 2, column 1: ", "it is a tab: indent with spaces"]),
+        ("a: 1\na: 2\n", ["line 2, column 1: 'a' is given twice"]),
+        ("a: \x00", ["position 3"]),
+    ],
+)
+def test_a_fault_in_yaml_is_told_in_a_line(tmp_path, text, told):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_yaml(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: not valid YAML: ")
+    assert "\n" not in message
+    assert [words for words in told if words not in message] == []
 
 
 def test_every_problem_is_told_at_once(project):

@@ -158,6 +158,7 @@ def test_a_hostile_device_is_text_in_every_file(tmp_path: Path) -> None:
 @example("\\|")
 @example("--–--")
 @example("<b>x</b> __y__ a_b_ _c &lt; ~~z~~ `w` ![i](j)")
+@example("by “whole machine” × 1.3, ‘’")
 def test_any_text_comes_out_of_both_formats_as_it_went_in(text: str) -> None:
     line = words.of_a_device(text) or paper.NOTHING
     assert read_latex(paper.latex_text(text)) == printed(line)
@@ -175,7 +176,8 @@ READ = {
     **{f"\\{sign}{{\\{base}}}": normalize("NFC", base + mark) for sign, mark in MARKS.items() for base in "ij"},
     "\\textbackslash{}": "\\", "\\textasciitilde{}": "~", "\\textasciicircum{}": "^", "\\textless{}": "<",
     "\\textgreater{}": ">", "\\textbar{}": "|", "{\\char34}": '"', "\\dots{}": "…", "\\ss{}": "ß", "\\o{}": "ø",
-    "\\O{}": "Ø", "\\ae{}": "æ", "\\AE{}": "Æ", "{--}": "–", "{---}": "—", "$-$": "−", "$\\times$": "×", "$\\cdot$": "·",
+    "\\O{}": "Ø", "\\ae{}": "æ", "\\AE{}": "Æ", "{--}": "–", "{---}": "—",
+    "{``}": "“", "{''}": "”", "$-$": "−", "$\\times$": "×", "$\\cdot$": "·",
     "$\\pm$": "±", "$\\leq$": "≤", "$\\geq$": "≥", "$\\mu$": "µ", "$^\\circ$": "°", "$^2$": "²", "$^3$": "³",
 }  # fmt: skip
 TOKEN = re.compile("|".join(map(re.escape, sorted(READ, key=len, reverse=True))))

@@ -95,14 +95,17 @@ def test_without_rows_there_are_no_sections(tmp_path: Path, empty: duckdb.DuckDB
 
 SENTENCES = [
     ({"energy_ratio": 2.1, "break_even_ratio": 1.4},
-     "laptop uses 2.1 times less energy than board; under time share it needs 1.4 times less to break even, so the edge "
-     "emits less."),
+     "laptop uses 2.1 times less energy than board; under time share both would emit the same if it used 1.4 times less "
+     "than board, so the edge emits less."),
     ({"energy_ratio": 0.5, "break_even_ratio": 0.8, "ratio_default": 0.6},
-     "laptop uses 2.0 times more energy than board; under time share it breaks even at 1.2 times more, so the cloud emits "
-     "less."),
+     "laptop uses 2.0 times more energy than board; under time share both would emit the same if it used 1.2 times more "
+     "than board, so the cloud emits less."),
     ({"energy_ratio": 1.02, "break_even_ratio": 1.01},
-     "laptop uses about as much energy as board; under time share it breaks even at about equal energy, so the edge emits "
-     "less."),
+     "laptop uses about as much energy as board; under time share that is about where both emit the "
+     "same, the edge barely less."),
+    ({"energy_ratio": 2.0, "break_even_ratio": 0.97},
+     "laptop uses 2.0 times less energy than board; under time share both would emit the same if it used about as much "
+     "as board, so the edge emits less."),
     ({"energy_ratio": 3.0, "break_even_ratio": None, "ratio_default": 0.2},
      "laptop uses 3.0 times less energy than board; under time share no energy ratio lets it break even, so the cloud "
      "emits less."),
@@ -200,6 +203,14 @@ def test_owner_has_costs_once_a_device_and_savings_a_pair(page: Page, database: 
     assert source.count("<small>beside ") == 2 * 2
 
 
+def test_a_cost_of_millionths_has_a_prefix_and_keeps_its_figure(empty: duckdb.DuckDBPyConnection) -> None:
+    costs = {"electricity_cost": 2.04e-6, "battery_cost": 0.0, "cost": 2.04e-6, "cost_low": 1.5e-6, "cost_high": 9e-6}
+    put(empty, [verdict()], owner=costs)
+    ((row,),) = (group.costs for group in owner.section(empty)["main"])
+    assert (row["electricity_cost_words"], row["battery_cost_words"]) == ("2.0 µEUR", "0 EUR")
+    assert (row["cost_words"], row["cost_interval"], row["cost"]) == ("2.0 µEUR", "1.5–9.0", 2.04e-6)
+
+
 @pytest.mark.parametrize(
     ("saved", "text", "effect"),
     [((50.0, 20.0, 80.0), "50 g 20 to 80", "saved"), ((-50.0, -80.0, -20.0), "50 g 20 to 80", "caused"),
@@ -220,11 +231,26 @@ def test_claims_stand_with_both_scenarios_and_why_they_differ(page: Page) -> Non
         "Total carbon of the edge is 3.5 to 8 times lower.",
         "With the paper's own assumptions it holds in 1 and is reached within the range of the inputs in 1 of 2 cases, "
         "under default it does not hold. It needs embodied carbon of the cloud charged in full",
-        "rtx-a5000-bf16 against snapdragon-888, opt-125m, sunk 3.5 to 8 4.0 2.0–8.0 holds 1.6 0.80–3.2 does not hold",
+        "opt-125m, rtx-a5000-bf16, sunk against macbook-pro-m2-pro 3.5 to 8 2.0",
+        "against snapdragon-888 3.5 to 8 4.0 2.0–8.0 holds 1.6 0.80–3.2 does not hold",
         "Its own scenario, cacm2024, was not computed. It needs idle chargers spread",
         "at least 3 – not computed 1.150 1.050–1.180 does not hold",
     ):
         assert words in text, words
+
+
+def test_what_cases_share_stands_above_them_once() -> None:
+    def case(workload: str, attribution: str) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]:
+        devices = {"cloud_device": "gpu", "edge_device": "phone"}
+        return claims._case({"workload": workload, **devices, "attribution": attribution}), {}, {}
+
+    one = case("opt", "time_share")
+    assert claims._in_groups([one]) == [("", [("opt, gpu against phone, time share", {}, {})])]
+    several = claims._in_groups([one, case("opt", "sunk"), case("bert", "sunk")])
+    assert [(group, [name for name, *_ in cases]) for group, cases in several] == [
+        ("opt, gpu against phone", ["time share", "sunk"]),
+        ("bert, gpu against phone", ["sunk"]),
+    ]
 
 
 def test_what_a_papers_scenario_assumes_otherwise_is_listed(empty: duckdb.DuckDBPyConnection) -> None:

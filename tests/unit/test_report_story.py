@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 import report_database
-from edgecarbon.charts.style import FLAG_LABELS
 from edgecarbon.report import story, tables
+from edgecarbon.vocabulary import FLAG_LABELS
 
 
 @pytest.fixture

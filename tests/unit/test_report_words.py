@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
-from edgecarbon.charts.style import FLAG_LABELS, flag_words
 from edgecarbon.config.quantities import Distribution
 from edgecarbon.report import words
 from edgecarbon.store.schema import FLAGS
+from edgecarbon.vocabulary import FLAG_LABELS, PRIOR_WORDS, flag_words
 
 ATTRIBUTIONS = ("sunk", "marginal_wear", "time_share", "used_hours")
 
@@ -22,7 +22,9 @@ def rows(*ratios: float | None, sure: bool = True, cloud: str = "gpu", edge: str
             "workload": "opt", "scenario": "default", "cloud_device": cloud, "edge_device": edge, "attribution": name,
             "ratio_cloud_over_edge": ratio,
             "winner": "unclear" if not sure or ratio is None else "edge" if ratio > 1 else "cloud",
-            "flips": len({one > 1 for one in known}) > 1, "caveat": None,
+            "ratio_low": ratio and ratio / 1.5, "ratio_high": ratio and ratio * 1.5,
+            "probability_edge_wins": None if ratio is None else 0.97 if ratio > 1 else 0.03,
+            "flips": len({one > 1 for one in known}) > 1, "caveat": None, "bridged_by": [],
         }
         for name, ratio in zip(ATTRIBUTIONS, ratios, strict=True)
     ]  # fmt: skip
@@ -36,22 +38,35 @@ def only(members: list[dict[str, Any]]) -> words.Verdict:
 def test_edge_wins_under_every_attribution() -> None:
     verdict = only(rows(4.0, 3.0, 2.5, 2.0))
     assert (verdict.kind, verdict.label) == ("edge", "The edge emits less")
-    assert verdict.shown[0].sentence == "The edge emits 2.0 to 4.0 times less under every attribution."
+    assert verdict.shown[0].sentence == (
+        "The edge emits 2.5 times less under time share (median; 5–95 %: 1.7–3.8; less in 97 % of the draws). So under every "
+        "other attribution: 4.0 times less under sunk, 3.0 times less under marginal wear, 2.0 times less under used hours."
+    )
     assert not verdict.shown[0].differs
 
 
 def test_cloud_wins_by_the_inverse_of_the_ratio() -> None:
     verdict = only(rows(0.1, 0.1, 0.1, 0.05))
     assert verdict.kind == "cloud"
-    assert verdict.shown[0].sentence == "The cloud emits 10 to 20 times less under every attribution."
+    assert verdict.shown[0].sentence == (
+        "The cloud emits 10 times less under time share (median; 5–95 %: 6.7–15.0; less in 97 % of the draws). So under every "
+        "other attribution: 10 times less under sunk and marginal wear, 20 times less under used hours."
+    )
+
+
+def test_a_scenario_of_one_attribution_speaks_of_it_alone() -> None:
+    assert only(rows(2.0, None, None, None)[:1]).shown[0].sentence == (
+        "The edge emits 2.0 times less under sunk (median; 5–95 %: 1.33–3.00; less in 97 % of the draws)."
+    )
 
 
 def test_flip_names_both_sides_and_their_attributions() -> None:
     verdict = only(rows(2.0, 1.8, 1.2, 0.5))
     assert (verdict.kind, verdict.label) == ("flips", "It flips with the attribution")
     assert verdict.shown[0].sentence == (
-        "The winner flips: the edge emits 1.2 to 2.0 times less under sunk, marginal wear and time share, "
-        "the cloud emits 2.0 times less under used hours."
+        "The edge emits 1.2 times less under time share (median; 5–95 %: 1.2 times more to 1.8 times less; less in 97 % of "
+        "the draws). The winner flips: the cloud emits 2.0 times less under used hours; the edge emits 2.0 times less under "
+        "sunk, 1.8 times less under marginal wear."
     )
     assert verdict.shown[0].differs
 
@@ -65,7 +80,8 @@ def test_flip_within_the_uncertainty_says_so() -> None:
 def test_unclear_leans_without_claiming() -> None:
     verdict = only(rows(1.2, 1.2, 1.2, 1.2, sure=False))
     assert (verdict.kind, verdict.label) == ("unclear", "Too close to call")
-    assert verdict.shown[0].sentence == ("The edge seems to emit 1.2 times less. It is not sure under any attribution.")
+    assert verdict.shown[0].sentence.startswith("The edge seems to emit 1.2 times less under time share (")
+    assert verdict.shown[0].sentence.endswith(" It is not sure under any attribution.")
 
 
 def test_one_unsure_attribution_makes_a_pair_unclear() -> None:
@@ -85,24 +101,38 @@ def test_a_flip_is_never_hidden_behind_a_majority() -> None:
         rows(0.1, 0.1, 0.1, 0.1, edge="a") + rows(0.1, 0.1, 0.1, 0.1, edge="b") + rows(2.0, 2.0, 2.0, 0.5, edge="c")
     )
     verdict = only(members)
-    assert (verdict.kind, verdict.label) == ("flips", "The cloud emits less; 1 of 3 pairs flips")
+    assert (verdict.kind, verdict.label) == (
+        "flips",
+        "The cloud emits less in 2 of 3 pairs; 1 flips with the attribution",
+    )
     assert verdict.shown[0].edge == "c"
     assert verdict.summary == (
-        "Of 3 pairs of devices, 1 flips with the attribution and 2 favour the cloud under every attribution."
+        "Under time share the medians of 3 pairs reach from the cloud emitting 10 times less (gpu against a) to the edge "
+        "emitting 2.0 times less (gpu against c); in 3 of them one side emits less in 95 % of the draws."
     )
 
 
 def test_pairs_that_disagree_depend_on_the_devices() -> None:
     verdict = only(rows(3.0, 3.0, 3.0, 3.0, edge="a") + rows(0.1, 0.1, 0.1, 0.1, edge="b"))
-    assert (verdict.kind, verdict.label) == ("mixed", "It depends on the devices")
+    assert (verdict.kind, verdict.label) == ("mixed", "The cloud emits less in 1 of 2 pairs; the edge emits less in 1")
 
 
 def test_pairs_of_one_side_and_unclear_ones_are_named_as_such() -> None:
     members = rows(0.1, 0.1, 0.1, 0.1, edge="a") + rows(0.9, 0.9, 0.9, 0.9, edge="b", sure=False)
-    assert only(members).label == "The cloud, or too close to call"
+    assert only(members).label == "The cloud emits less in 1 of 2 pairs; 1 is too close to call"
     verdict = only(members + rows(2.0, 2.0, 2.0, 0.99, edge="c"))
-    assert (verdict.kind, verdict.label) == ("flips", "The cloud, or too close to call; 1 of 3 pairs flips")
+    assert verdict.kind == "flips"
+    assert verdict.label == "The cloud emits less in 1 of 3 pairs; 1 is too close to call; 1 flips with the attribution"
     assert "the cloud emits barely less under used hours" in verdict.shown[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(383.549, "383.5"), (1.125, "1.125"), (35_064.0, "35,064"), (12_345.6, "12,346"), (0.00001394, "0.00001394"),
+     (0.123456, "0.1235"), (0.0, "0"), (None, "–")],
+)  # fmt: skip
+def test_an_assumption_has_at_most_four_digits_behind_its_point(value: float | None, text: str) -> None:
+    assert words.given(value) == text
 
 
 def test_pairs_with_a_measured_device_come_first_and_the_rest_is_counted() -> None:
@@ -148,6 +178,21 @@ def test_notes_say_what_weakens_the_verdict(devices: list[dict[str, Any]], expec
         assert note.startswith(start)
 
 
+@pytest.mark.parametrize(
+    ("comparable", "bridged_by", "how", "told"),
+    [
+        (True, [], "directly", ""),
+        (True, ["boundary_factor/around-gpu-board"], "by assumption", "Compared by assumption."),
+        (False, ["boundary_factor/around-gpu-board"], "in doubt", "In doubt: see why."),
+    ],
+)
+def test_a_pair_tells_how_it_was_compared(comparable: bool, bridged_by: list[str], how: str, told: str) -> None:
+    members = [{**row, "comparable": comparable, "bridged_by": bridged_by} for row in rows(2.0, 2.0, 2.0, 2.0)]
+    assert words.compared(members[0]) == how
+    assert only(members).shown[0].compared == told
+    assert how in words.COMPARED
+
+
 def test_every_flag_has_a_label_and_a_sentence_of_reason() -> None:
     assert set(FLAG_LABELS) == set(words.FLAG_REASONS) == set(FLAGS)
     assert len(set(FLAG_LABELS.values())) == len(FLAG_LABELS)
@@ -156,7 +201,7 @@ def test_every_flag_has_a_label_and_a_sentence_of_reason() -> None:
 
 
 def test_every_prior_has_words():
-    assert set(words.PRIOR_WORDS) == {
+    assert set(PRIOR_WORDS) == {
         *get_args(Distribution),
         "student_t",
     }  # of the spread of repeats, which no scenario gives

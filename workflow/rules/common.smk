@@ -84,7 +84,8 @@ os.environ.update(
 if workflow.is_main_process:
     housekeeping.clear_stale_lock(Path(".snakemake"))
     housekeeping.set_aside_damaged(RECORDS + VALIDATIONS)
-    housekeeping.forget_unused(Path("results/cache/decisions"))
+    for cache in ("decisions", "plans"):
+        housekeeping.forget_unused(Path("results/cache", cache))
     if PROJECT.experiment.retry_missing:
         housekeeping.forget_missing(RECORDS + VALIDATIONS)
     os.environ.update(

@@ -1,6 +1,7 @@
 """Judge every run under one scenario, and ask what decides the verdicts."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from edgecarbon import plan, script, store
@@ -17,6 +18,7 @@ from edgecarbon.store.fleets import read_fleets, write_tables
 from edgecarbon.store.schema import SCENARIO_TABLES
 
 CACHE = Path("results/cache/decisions")
+PLANS = Path("results/cache/plans")
 
 
 def main(args):
@@ -24,14 +26,15 @@ def main(args):
     inputs = load_inputs(Path(plan.INPUTS))
     scenario = load_scenario(args.scenario, inputs)
     files = [Path("results/parquet") / run.run_id / "run.parquet" for run in project.runs]
-    runs = store.read_runs(files)
+    runs, totals = store.read_runs_and_totals(files)
     facts = project.carbon_facts()
-    for device, measured in measured_facts(runs, store.read_totals(files)).items():
+    for device, measured in measured_facts(runs, totals).items():
         facts[device] |= measured
     result = evaluate(scenario, inputs, facts, runs)
     folder = Path(args.out[0]).parent
     write_result(result, folder)
-    tables = decision_rows(result.judge, result.pairs, inputs.claims, CACHE, code_version())
+    judge = replace(result.judge, plans=PLANS)
+    tables = decision_rows(judge, result.pairs, inputs.claims, CACHE, code_version())
     fleets = read_fleets(project.fleet_folders)
     tables["fleet_carbon"] = fleet_carbon_rows(scenario, inputs, facts, fleets, result.carbon, runs)
     tables["projections"] = projection_rows(

@@ -9,14 +9,12 @@ CACHE = Path("results/cache")
 
 
 def main(args):
-    args.out.mkdir(parents=True, exist_ok=True)
     with store.connect(args.database, read_only=True) as database:
         drawn = ((name, entry.draw(database)) for name, entry in charts.CHARTS.items())
         more = (
             (name, chart) for draw in (charts.fleet_charts, charts.decision_charts) for name, _, chart in draw(database)
         )
-        for name, chart in chain(drawn, more):
-            charts.save(chart, args.out / f"{name}.svg", args.out / f"{name}.html", CACHE)
+        charts.save_all(chain(drawn, more), args.out, CACHE)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ class Arm:
         """Every segment of both paths, on the device's own grid."""
         total: Any = 0.0
         for moved, path in ((work.data_bytes, self.side.data_path), (work.weights_bytes, self.side.weights_path)):
-            for segment in path:
+            for segment in path if np.any(moved) else ():
                 total = total + network_grams(moved, _kwh_per_gb(segment, look), look(self.grid))
         return total
 

@@ -45,7 +45,7 @@ def break_even_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> lis
     if not pair.known:
         return []
     ratios = center_ratio(judge, pair)
-    energy_ratio, needed = energy_and_break_even(judge, pair, Plan(1))
+    energy_ratio, needed = energy_and_break_even(judge, pair, judge.center)
     drawn_ratio, drawn_needed = energy_and_break_even(judge, pair, judge.draws)
     energy_low, energy_high = np.quantile(drawn_ratio, (LOW, HIGH))
     # Not between neighbours: one of them may be infinite.

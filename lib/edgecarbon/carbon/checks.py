@@ -18,7 +18,7 @@ def number(name: str, value: object) -> NDArray[np.float64]:
     Raises:
         ValueError: naming the argument and what was found.
     """
-    if type(value) is float and 0.0 <= value < math.inf:
+    if isinstance(value, float) and 0.0 <= value < math.inf:
         # The common case, at a tenth of the price.
         return np.asarray(value)
     found: NDArray[Any] = np.asarray(value)

@@ -92,7 +92,7 @@ def _rows(judge: Judge, pairs: Sequence[Pair], claim: Claim) -> Iterator[Row]:
     if not claim.of_a_pair:
         center, drawn = (
             np.atleast_1d(_OF_SCENARIO[claim.quantity](judge.scenario, draws.of)) * claim.energy_factor
-            for draws in (Plan(1), judge.draws)
+            for draws in (judge.center, judge.draws)
         )
         yield _row(judge, claim, None, None, center, drawn)
         return
@@ -113,7 +113,7 @@ def _draws(judge: Judge, pair: Pair, claim: Claim) -> tuple[Draws, Draws]:
     """
     stated, settings = claim.stated_energy_ratio, judge.scenario.settings
     if stated is None:
-        return Plan(1), judge.draws
+        return judge.center, judge.draws
     span = math.log(stated.high / stated.low)
 
     def fixed(draws: Draws, share: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _draws(judge: Judge, pair: Pair, claim: Claim) -> tuple[Draws, Draws]:
         return {pair.edge.energy_name: joules / ratio}
 
     drawn = fixed(judge.draws, judge.draws.uniform(f"claims/{claim.name}"))
-    return Plan(1, fixed=fixed(Plan(1), 0.5)), Draws(settings.seed, judge.draws.count, drawn)
+    return Plan(1, fixed=fixed(judge.center, 0.5)), Draws(settings.seed, judge.draws.count, drawn)
 
 
 def _row(judge: Judge, claim: Claim, pair: Pair | None, attribution: str | None, center: Array, drawn: Array) -> Row:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgecarbon.carbon.arms import Arm, build_arm
-from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws
+from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws, quantiles
 from edgecarbon.carbon.formulas import sci
 from edgecarbon.carbon.pairs import TOKENS_PER_UNIT, Pair, pairs_of
 from edgecarbon.carbon.verdicts import verdict_rows
@@ -101,7 +101,7 @@ def _rows_of(judge: Judge, arm: Arm, boundary: str | None, runs: Sequence[Run]) 
         charged = arm.attribution(variant)
         if charged not in columns:
             total = used + arm.charged(drawn, boundary, variant, look)
-            low, high = np.quantile(np.broadcast_to(total, (len(runs), judge.draws.count)), (LOW, HIGH), axis=1)
+            low, high = quantiles(np.broadcast_to(total, (len(runs), judge.draws.count)), (LOW, HIGH))
             columns[charged] = (_flat(arm.charged(default, boundary, variant, value), len(runs)), low, high)
     shared = {
         "boundary": boundary,

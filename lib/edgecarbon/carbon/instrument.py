@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgecarbon.carbon.arms import Look, Work
-from edgecarbon.carbon.draws import Draws, Plan
+from edgecarbon.carbon.draws import Draws
 from edgecarbon.carbon.formulas import HOURS_PER_YEAR
 from edgecarbon.carbon.pairs import TOKENS_PER_UNIT, Average, Pair
 from edgecarbon.carbon.sensitivity import Row
@@ -35,7 +35,7 @@ def instrument_rows(judge: Judge, pairs: Sequence[Pair]) -> list[Row]:
     sides = {(pair.workload, side.arm.device): side for pair in pairs if pair.known for side in (pair.cloud, pair.edge)}
     rows = []
     for (workload, device), side in sorted(sides.items()):
-        center, drawn = (_parts(judge, side, draws) for draws in (Plan(1), judge.draws))
+        center, drawn = (_parts(judge, side, draws) for draws in (judge.center, judge.draws))
         for name, values in drawn.items():
             rows.append({
                 "scenario": judge.scenario.name, "workload": workload, "device": device, "role": side.arm.role,

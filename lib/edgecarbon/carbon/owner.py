@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgecarbon.carbon.arms import Look
-from edgecarbon.carbon.draws import HIGH, LOW, Plan
+from edgecarbon.carbon.draws import HIGH, LOW, quantiles
 from edgecarbon.carbon.formulas import full_cycles
 from edgecarbon.carbon.pairs import Average, Pair, parts
 from edgecarbon.carbon.sensitivity import Row, finite, identity
@@ -23,7 +24,7 @@ def owner_rows(judge: Judge, pair: Pair) -> list[Row]:
     prices = judge.scenario.prices
     if prices is None or not pair.known:
         return []
-    center = Judge(judge.scenario, Plan(1), judge.arms)
+    center = replace(judge, draws=judge.center)
     plain, drawn = (_costs(one, pair.edge, prices) for one in (center, judge))
     cost_low, cost_high = np.quantile(drawn["cost"], (LOW, HIGH))
     tokens = pair.edge.mean["tokens"]
@@ -32,15 +33,15 @@ def owner_rows(judge: Judge, pair: Pair) -> list[Row]:
         for draws in (center.draws, judge.draws)
     )
     rows = []
+    lows, highs = quantiles(saved_drawn, (LOW, HIGH))
     for row, variant in enumerate(judge.scenario.settings.attributions):
-        low, high = np.quantile(saved_drawn[row], (LOW, HIGH))
         grams, cost = float(saved[row, 0]), float(plain["cost"])
         rows.append({
             **identity(judge, pair), "attribution": variant,
             **{name: float(plain[name]) for name in plain},
             "tariff_per_kwh": prices.tariff.value, "currency": prices.currency,
             "cost_low": finite(cost_low), "cost_high": finite(cost_high),
-            "saved_grams": grams, "saved_low_grams": finite(low), "saved_high_grams": finite(high),
+            "saved_grams": grams, "saved_low_grams": finite(lows[row]), "saved_high_grams": finite(highs[row]),
             "cost_per_kg_saved": cost / grams * GRAMS_PER_KG if grams > 0 else None,
         })  # fmt: skip
     return rows

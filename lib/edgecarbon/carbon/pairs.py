@@ -42,6 +42,11 @@ class Average:
         return sum(run["energy_joules"] is not None for run in self.runs)
 
     @property
+    def boundaries(self) -> list[str | None]:
+        """What its runs' meters saw."""
+        return sorted({run["boundary"] for run in self.runs}, key=str)
+
+    @property
     def energy_name(self) -> str:
         return f"energy/{self.arm.device}"
 
@@ -114,6 +119,14 @@ class Pair:
 
     def ratio(self, judge: Judge, draws: Draws) -> Array:
         """Cloud's grams over the edge's, shape (attributions, draws); infinite or NaN where the edge emits none."""
+        if draws.keeps:
+            return self._ratio(judge, draws)
+        found = np.empty((len(judge.scenario.settings.attributions), draws.count))
+        for part, block in draws.blocks():
+            found[:, part] = self._ratio(judge, block)
+        return found
+
+    def _ratio(self, judge: Judge, draws: Draws) -> Array:
         cloud, edge = (parts(judge, side, draws).total for side in (self.cloud, self.edge))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(cloud / edge)

@@ -1,32 +1,33 @@
 """Which assumption decides: Morris screen, Sobol indices, tornado, and the value of each input that turns the verdict.
 
-All of it is about ln(cloud/edge) of a pair of devices. Plans come from SALib (J. Herman, W. Usher, JOSS 2(9), 2017):
-Morris's elementary effects (Technometrics 33(2), 1991), Sobol's first and total order (A. Saltelli et al., Computer
-Physics Communications 181(2), 2010). Attribution is no random input: each has indices of its own.
+All of it is about ln(cloud/edge) of a pair of devices: Morris's elementary effects (Technometrics 33(2), 1991), Sobol's
+first and total order (A. Saltelli et al., Computer Physics Communications 181(2), 2010). Attribution is no random input:
+each has indices of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws, quantile
 from edgecarbon.carbon.formulas import HOURS_PER_YEAR
 from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Average, Pair, parts
+from edgecarbon.carbon.plans import morris_sample, plan_of, sobol_plan
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.assumptions import Assumption
 
 TORNADO = (0.05, 0.95)
 # The Morris screen steps over the whole range; of a prior without ends, over the middle 95 % of it.
 SCREENED = (0.025, 0.975)
-LEVELS = 4
 RESAMPLES = 100
 # Logarithms of ratios that differ by no more than this are equal.
 ROUNDING = 1e-12
@@ -129,29 +130,16 @@ def _resampled(samples: int, seed: int) -> Array:
     return np.asarray(np.vstack([np.ones(samples), counts]) / samples, np.float64)
 
 
-def sobol_plan(names: Sequence[str], samples: int, seed: int) -> Plan:
-    """Sobol's plan of samples × (inputs + 2) experiments. Never filter or sort them: their order counts."""
-    return _plan(names, _sobol_sample(len(names), samples, seed))
-
-
-@cache
-def _sobol_sample(inputs: int, samples: int, seed: int) -> Array:
-    from SALib.sample import sobol
-
-    unit = sobol.sample(_problem(inputs), samples, calc_second_order=False, seed=seed)
-    return np.asarray(np.clip(unit, 1e-6, 1.0 - 1e-6), np.float64)
-
-
 def _sobol(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> Indices:
     settings = judge.scenario.settings
-    plan = sobol_plan([one.name for one in inputs], settings.sensitivity.sobol_samples, settings.seed)
+    plan = sobol_plan([one.name for one in inputs], settings.sensitivity.sobol_samples, settings.seed, judge.plans)
     return sobol_indices(log_ratio(judge, pair, plan), len(inputs), settings.seed)
 
 
 def _morris(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> Indices:
     settings, names = judge.scenario.settings, [one.name for one in inputs]
-    unit = _morris_sample(len(names), settings.sensitivity.morris_trajectories, settings.seed)
-    logs = log_ratio(judge, pair, _plan(names, SCREENED[0] + (SCREENED[1] - SCREENED[0]) * unit))
+    unit = morris_sample(len(names), settings.sensitivity.morris_trajectories, settings.seed, judge.plans)
+    logs = log_ratio(judge, pair, plan_of(names, SCREENED[0] + (SCREENED[1] - SCREENED[0]) * unit))
     return morris_measures(logs, unit)
 
 
@@ -172,23 +160,6 @@ def morris_measures(logs: Array, unit: Array) -> Indices:
         slopes = np.diff(logs.reshape(len(logs), -1, inputs + 1), axis=2) / steps.sum(axis=2)
         effects = np.take_along_axis(slopes, moved.argsort(axis=1)[None], axis=2)
         return {"mu_star": np.abs(effects).mean(axis=1), "sigma": effects.std(axis=1, ddof=1)}
-
-
-@cache
-def _morris_sample(inputs: int, trajectories: int, seed: int) -> Array:
-    from SALib.sample import morris
-
-    found: Array = morris.sample(_problem(inputs), trajectories, num_levels=LEVELS, seed=seed)
-    return found
-
-
-def _problem(inputs: int) -> dict[str, Any]:
-    names = [f"x{number}" for number in range(inputs)]
-    return {"num_vars": inputs, "names": names, "bounds": [[0.0, 1.0]] * inputs}
-
-
-def _plan(names: Sequence[str], unit: Array) -> Plan:
-    return Plan(len(unit), {name: np.ascontiguousarray(unit[:, column]) for column, name in enumerate(names)})
 
 
 def _tornado(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> tuple[Array, Array]:
@@ -239,7 +210,7 @@ def _turns(judge: Judge, pair: Pair, inputs: Sequence[Assumption], spans: Sequen
     """All inputs in one evaluation. Where it fails, each by itself, and one that fails by itself over a shorter span."""
     if not inputs or not spans:
         return [[None] * _variants(judge) for _ in inputs]
-    ranges = [np.geomspace(*_reach(judge, pair, one, spans[0]), STEPS) for one in inputs]
+    ranges = [_steps(*_reach(judge, pair, one, spans[0])) for one in inputs]
     fixed = {one.name: np.full(STEPS * len(inputs), one.value) for one in inputs}
     for index, (one, values) in enumerate(zip(inputs, ranges, strict=True)):
         fixed[one.name][STEPS * index : STEPS * (index + 1)] = values
@@ -250,10 +221,19 @@ def _turns(judge: Judge, pair: Pair, inputs: Sequence[Assumption], spans: Sequen
             return [_turns(judge, pair, [one], spans)[0] for one in inputs]
         return _turns(judge, pair, inputs, spans[1:])
     rows = logs.reshape(len(logs), len(inputs), STEPS)
+    here, after = rows[:, :, :-1], rows[:, :, 1:]
+    with np.errstate(invalid="ignore"):
+        crossed = np.isfinite(here) & np.isfinite(after) & (here * after <= 0)
     return [
-        [_nearest_turn(one, values, rows[row, index]) for row in range(len(rows))]
+        [_nearest_turn(one, values, rows[row, index], np.flatnonzero(crossed[row, index])) for row in range(len(rows))]
         for index, (one, values) in enumerate(zip(inputs, ranges, strict=True))
     ]
+
+
+@lru_cache(maxsize=256)
+def _steps(low: float, high: float) -> Array:
+    """Values by equal ratios; pairs have most inputs in common."""
+    return np.geomspace(low, high, STEPS)
 
 
 def _reach(judge: Judge, pair: Pair, one: Assumption, span: float) -> tuple[float, float]:
@@ -263,21 +243,25 @@ def _reach(judge: Judge, pair: Pair, one: Assumption, span: float) -> tuple[floa
     if one.unit == "1" and one.high <= 1:
         high = 1.0
     if one.unit == "years":
-        center = Plan(1)
-        held = (longest_hours(judge, side, center) for side in (pair.cloud, pair.edge) if side.arm.lifetime == one)
+        held = (
+            longest_hours(judge, side, judge.center) for side in (pair.cloud, pair.edge) if side.arm.lifetime == one
+        )
         low = max([low, *(1.001 * hours / HOURS_PER_YEAR for hours in held)])
     return min(low, one.value), max(high, one.value)
 
 
 def longest_hours(judge: Judge, side: Average, draws: Draws) -> float:
     """The longest time that a side's average run holds its device, h."""
-    return float(np.max(side.work(Judge(judge.scenario, draws, judge.arms)).hours))
+    about = side, judge.scenario
+    return draws.kept(about, "hours", lambda: float(np.max(side.work(replace(judge, draws=draws)).hours)))
 
 
-def _nearest_turn(one: Assumption, values: Array, logs: Array) -> Turn | None:
-    """The crossing of zero that lies least far beyond the range, by a straight line between steps."""
-    with np.errstate(invalid="ignore"):
-        before = np.flatnonzero(np.isfinite(logs[:-1]) & np.isfinite(logs[1:]) & (logs[:-1] * logs[1:] <= 0))
+def _nearest_turn(one: Assumption, values: Array, logs: Array, before: NDArray[np.intp]) -> Turn | None:
+    """The crossing of zero that lies least far beyond the range, by a straight line between steps.
+
+    Args:
+        before: the steps after which `logs` crosses zero.
+    """
     found = []
     for index in before:
         start, end = logs[index], logs[index + 1]
@@ -291,8 +275,7 @@ def _nearest_turn(one: Assumption, values: Array, logs: Array) -> Turn | None:
 
 def center_ratio(judge: Judge, pair: Pair) -> Array:
     """Cloud over edge with every input at its default, shape (attributions,)."""
-    center = Plan(1)
-    cloud, edge = (parts(judge, side, center).total for side in (pair.cloud, pair.edge))
+    cloud, edge = (parts(judge, side, judge.center).total for side in (pair.cloud, pair.edge))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray((cloud / edge)[:, 0])
 

@@ -21,7 +21,7 @@ def standard_rows(judge: Judge, pair: Pair) -> list[Row]:
     if not pair.known:
         return []
     attributions = judge.scenario.settings.attributions
-    held_hours = judge.draws.kept((pair.edge,), "hours", lambda: longest_hours(judge, pair.edge, judge.draws))
+    held_hours = longest_hours(judge, pair.edge, judge.draws)
     rows = []
     for years in LIFETIMES_YEARS:
         for used in UTILISATIONS:

@@ -37,6 +37,7 @@ VERDICTS = pa.schema(
         ("flips", _FLAG),
         ("comparable", _FLAG),
         ("caveat", _TEXT),
+        ("bridged_by", pa.list_(_TEXT)),
     ]
 )
 ASSUMPTIONS = pa.schema(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from edgecarbon.carbon.draws import Array
+from edgecarbon.carbon.draws import Array, quantiles
+from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Average, Pair
 from edgecarbon.carbon.work import Judge, Run, charged_energy
+from edgecarbon.config.assumptions import Assumption
+from edgecarbon.vocabulary import boundary_words, flag_words
 
 SURE = 0.95
-# Flags of readings after which a figure is no fair match; `partial` is told in more words.
+# Flags of readings after which a figure is no fair match, and that no range accounts for; `partial` is told in more words.
 SUSPECT_FLAGS = {
     "charging",
     "counter_power_disagree",
@@ -37,7 +40,7 @@ def verdict_rows(judge: Judge, pairs: Sequence[Pair]) -> list[Row]:
 
 def _pair_rows(judge: Judge, pair: Pair) -> Iterator[Row]:
     attributions = judge.scenario.settings.attributions
-    comparable, caveat = _caveat(judge, pair)
+    comparable, bridged_by, caveat = _caveat(judge, pair)
     found = (
         ratio_quantiles(pair.ratio(judge, judge.draws))
         if pair.known
@@ -59,17 +62,20 @@ def _pair_rows(judge: Judge, pair: Pair) -> Iterator[Row]:
             "flips": len(edge_wins) > 1,
             "comparable": comparable,
             "caveat": caveat,
+            "bridged_by": bridged_by,
         }
 
 
 def ratio_quantiles(ratios: Array) -> list[tuple[float | None, ...]]:
     """(median, 5 %, 95 %, P(edge wins)) of cloud over edge, by row; None where it is not a number."""
     # A tie is half a win; so is nothing against nothing.
-    probabilities = np.mean((ratios > 1) + 0.5 * ((ratios == 1) | np.isnan(ratios)), axis=1)
+    wins, losses = (np.count_nonzero(side, axis=1) for side in (ratios > 1, ratios < 1))
+    ties = ratios.shape[1] - wins - losses
+    probabilities = (wins + 0.5 * ties) / ratios.shape[1]
     with np.errstate(invalid="ignore"):
-        quantiles = np.quantile(ratios, (0.5, 1 - SURE, SURE), axis=1)
+        found = quantiles(ratios, (0.5, 1 - SURE, SURE))
     return [
-        (*(float(one) if np.isfinite(one) else None for one in quantiles[:, row]), float(probabilities[row]))
+        (*(float(one) if np.isfinite(one) else None for one in found[:, row]), float(probabilities[row]))
         for row in range(len(ratios))
     ]
 
@@ -80,8 +86,12 @@ def _winner(probability: float | None) -> str:
     return "edge" if probability > SURE else "cloud"
 
 
-def _caveat(judge: Judge, pair: Pair) -> tuple[bool, str | None]:
-    """Whether the two figures may be set side by side as they are, and what to know about them."""
+def _caveat(judge: Judge, pair: Pair) -> tuple[bool, list[str], str | None]:
+    """Whether the two figures may be set side by side, by which assumed factors, and what to know about them.
+
+    Other boundaries are no fault: factors bring both to the plug, and their ranges are in the interval. A fault is what
+    no range accounts for.
+    """
     faults: list[str] = []
     notes: list[str] = []
     cloud, edge = pair.cloud, pair.edge
@@ -92,13 +102,38 @@ def _caveat(judge: Judge, pair: Pair) -> tuple[bool, str | None]:
             notes.append(f"{side.arm.device} is modelled from its data sheet, not measured")
         if charged_energy(judge.scenario, side.arm) == "net":
             _net_notes(side, faults, notes)
-    here, there = (sorted({str(run["boundary"]) for run in side.runs}) for side in (cloud, edge))
-    if here != there:
-        faults.append(f"boundaries differ ({'/'.join(here)} against {'/'.join(there)}): factors bring both to the plug")
+    bridges = _bridges(pair)
+    if bridges is not None:
+        notes.insert(0, _apart(pair, bridges))
     for name in ("parameters", "sequence_length"):
         if {run[name] for run in cloud.runs} != {run[name] for run in edge.runs}:
-            faults.append(f"the work differs in {name}")
-    return not faults, "; ".join(faults + notes) or None
+            faults.append(f"the work differs in {name.replace('_', ' ')}")
+    assumed = [name for name, (_, measured) in (bridges or {}).items() if not measured]
+    return not faults, assumed, "; ".join(faults + notes) or None
+
+
+def _bridges(pair: Pair) -> dict[str, tuple[Assumption, bool]] | None:
+    """The factors from what each meter saw to the plug, by name, and whether each was measured; None where both sides
+    were measured alike. PUE is none of them: a data centre has it whatever its meter sees."""
+    if pair.cloud.boundaries == pair.edge.boundaries:
+        return None
+    found = {}
+    for side in (pair.cloud, pair.edge):
+        arm, boundary = side.arm, side.mean["boundary"]
+        measured = boundary in arm.measured_boundaries
+        charger = arm.site_factor(boundary) if arm.role == "edge" else None
+        for one in (arm.boundary_factor(boundary), charger):
+            if one is not None and not one.low == one.value == one.high == 1.0:
+                found[one.name] = (one, measured)
+    return found
+
+
+def _apart(pair: Pair, bridges: Mapping[str, tuple[Assumption, bool]]) -> str:
+    """That the sides were measured differently, and what lies between them."""
+    here, there = (" or ".join(boundary_words(name) for name in side.boundaries) for side in (pair.cloud, pair.edge))
+    told = [f"“{label(one)}” × {one.value:g}{', measured' if measured else ''}" for one, measured in bridges.values()]
+    how = f"brought to the plug by {' and '.join(told)}" if told else "nothing is assumed to lie between them"
+    return f"boundaries differ ({here} against {there}): {how}"
 
 
 def _faults(side: Average) -> Iterator[str]:
@@ -107,9 +142,8 @@ def _faults(side: Average) -> Iterator[str]:
     if absent:
         yield "no energy" if len(absent) == len(runs) else f"no energy in {', '.join(absent)}, left out of the average"
     part = [run for run in runs if run["energy_status"] == "partial"]
-    if part and all(run["boundary"] == "gpu_board" and _covered(run) for run in part):
-        yield "only the GPU board is in the energy, a factor adds its host"
-    elif part:
+    # A board without its host is what the host's factor is for.
+    if not all(run["boundary"] == "gpu_board" and _covered(run) for run in part):
         yield "energy is partial"
     if any(run["provenance"] == "estimated" for run in runs):
         yield "energy is estimated, no sensor was read"
@@ -119,7 +153,7 @@ def _faults(side: Average) -> Iterator[str]:
         yield "repeats were measured on different boundaries"
     flags = sorted({flag for run in runs for flag in run["flags"] or ()} & SUSPECT_FLAGS)
     if flags:
-        yield f"flagged {', '.join(flags)}"
+        yield f"flagged {', '.join(flag_words(flags))}"
 
 
 def _covered(run: Run) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgecarbon.carbon.arms import Arm, Look, Work
-from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, interval_draws
+from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws
 from edgecarbon.carbon.formulas import JOULES_PER_KWH
 from edgecarbon.config.assumptions import Assumption, ResolvedScenario
 
@@ -25,6 +26,10 @@ class Judge:
     scenario: ResolvedScenario
     draws: Draws
     arms: Mapping[str, Arm]
+    plans: Path | None = None
+    """Folder that keeps plans of experiments from one start to the next; None keeps none."""
+    center: Plan = field(default_factory=lambda: Plan(1))
+    """Every input at its default."""
 
 
 def value(assumption: Assumption) -> float:

@@ -33,7 +33,7 @@ def break_even_map(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     for row in mine[:PAIRS_SHOWN]:
         pair = tuple(row[name] for name in PAIR)
         default = (defaults.get((*pair, row["x_input"])), defaults.get((*pair, row["y_input"])))
-        panels.append(_panel(row, default).properties(title=pair_title(row)))
+        panels.append(style.titled(_panel(row, default), pair_title(row)))
     subtitle = [
         *more_of(PAIRS_SHOWN, len(mine)),
         "Black line: both emit the same. Dots, vermilion: the edge emits less; no dots, blue: the cloud.",
@@ -42,7 +42,7 @@ def break_even_map(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     return style.stacked(panels, title, subtitle)
 
 
-def _panel(row: style.Row, default: tuple[float | None, float | None]) -> alt.LayerChart:
+def _panel(row: style.Row, default: tuple[float | None, float | None]) -> style.Layers:
     columns, lines = row["x_values"], row["y_values"]
     x_scale, y_scale = _scale(columns), _scale(lines)
     x_axis, y_axis = (_axis(values) for values in (columns, lines))
@@ -56,7 +56,7 @@ def _panel(row: style.Row, default: tuple[float | None, float | None]) -> alt.La
     )
     ends = [-_DOUBLINGS, -1, 0, 1, _DOUBLINGS]
     legend = alt.Legend(values=ends, labelExpr="format(pow(2, datum.value), '~r')", gradientLength=220)
-    base = alt.Chart(style.Data(values=cells))
+    base = style.marks(cells)
     x = alt.X("x1:Q", scale=x_scale, axis=x_axis, title=x_title)
     y = alt.Y("y1:Q", scale=y_scale, axis=y_axis, title=y_title)
     layers: list[alt.Chart] = [
@@ -75,16 +75,16 @@ def _panel(row: style.Row, default: tuple[float | None, float | None]) -> alt.La
     ]  # fmt: skip
     turn = [{"x1": a[0], "y1": a[1], "x2": b[0], "y2": b[1]} for a, b in contour(columns, lines, row["ratios"])]
     if turn:
-        segments = alt.Chart(style.Data(values=turn)).mark_rule(color="black", strokeWidth=2.5)
+        segments = style.marks(turn).mark_rule(color="black", strokeWidth=2.5)
         layers.append(segments.encode(
             x=alt.X("x1:Q", scale=x_scale), x2=alt.X2("x2:Q"), y=alt.Y("y1:Q", scale=y_scale), y2=alt.Y2("y2:Q")
         ))  # fmt: skip
     if None not in default:
-        cross = alt.Chart(style.Data(values=[dict(zip("xy", default, strict=True))]))
+        cross = style.marks([dict(zip("xy", default, strict=True))])
         layers.append(cross.mark_point(shape="cross", size=140, filled=True, color=style.INK, stroke="white", opacity=1).encode(
             x=alt.X("x:Q", scale=x_scale), y=alt.Y("y:Q", scale=y_scale)
         ))  # fmt: skip
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=260)
+    return style.layered(layers, height=260)
 
 
 def _cells(row: style.Row) -> list[style.Row]:

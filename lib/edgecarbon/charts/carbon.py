@@ -6,6 +6,7 @@ import altair as alt
 import duckdb
 
 from edgecarbon.charts import figures, style
+from edgecarbon.vocabulary import boundary_words
 
 _CARBON = """
 SELECT c.scenario, c.workload, c.attribution, c.device, c.role, c.provenance, c.boundary,
@@ -21,7 +22,7 @@ ORDER BY size, c.workload, c.scenario <> 'default', c.scenario, list_position(?,
 
 _VERDICTS = """
 WITH figures AS (
-  SELECT workload, device, string_agg(DISTINCT concat(provenance, ', ', boundary), '; ') AS figure
+  SELECT workload, device, list(DISTINCT [provenance, boundary] ORDER BY [provenance, boundary]) AS figure
   FROM runs GROUP BY ALL)
 SELECT v.*, c.figure AS cloud_figure, e.figure AS edge_figure
 FROM verdicts v
@@ -53,7 +54,7 @@ def carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     panels = []
     for (workload, scenario, attribution), members in parts[:PANELS_SHOWN]:
         heading = f"{workload} · {style.ATTRIBUTIONS.get(attribution, attribution)}{_scenario(scenario, found)}"
-        panels.append(_bars(members, limits[workload, scenario]).properties(title=style.panel_title(heading)))
+        panels.append(style.titled(_bars(members, limits[workload, scenario]), style.panel_title(heading)))
     more = [f"The first {PANELS_SHOWN} of {len(parts)} panels; the table has all."] if len(parts) > PANELS_SHOWN else []
     subtitle = [
         *more,
@@ -80,7 +81,7 @@ def _limit(members: list[style.Row]) -> float:
     return float(min(max(row["high"] or row["total"] for row in members), _CUT * bars) * 1.04 or 1.0)
 
 
-def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
+def _bars(members: list[style.Row], limit: float) -> style.Layers:
     """The devices under one attribution; the same axis, up to `limit` grams, for all attributions of a workload."""
     style.label_devices(members)
     for row in members:
@@ -102,7 +103,7 @@ def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
     ]
     x_scale = alt.Scale(domain=[0, limit], nice=False)
     colours = alt.Scale(domain=_PARTS, range=list(style.CARBON_COLOURS.values()))
-    base = alt.Chart(style.Data(values=parts)).encode(y=style.label_axis(2), tooltip=tooltip)
+    base = style.marks(parts).encode(y=style.label_axis(2, members), tooltip=tooltip)
     axis = style.si_axis("g", tickCount=5)
     bars = base.mark_bar(height=13, yOffset=6, strokeWidth=1.2).encode(
         x=alt.X("grams:Q", stack="zero", scale=x_scale, axis=axis, title="CO₂e per million tokens"),
@@ -112,20 +113,20 @@ def _bars(members: list[style.Row], limit: float) -> alt.LayerChart:
         fillOpacity=alt.FillOpacity("provenance:O", scale=style.provenance_scale(style.BAR_OPACITIES), legend=None),
         order=alt.Order("stack:Q"),
     )
-    totals = alt.Chart(style.Data(values=members)).encode(y=style.label_axis(2), tooltip=tooltip)
+    totals = style.marks(members).encode(y=style.label_axis(2, members), tooltip=tooltip)
     low, high = (alt.X(f"{end}:Q", scale=x_scale) for end in ("low", "drawn_high"))
     whiskers = totals.mark_rule(yOffset=6, y2Offset=6, strokeWidth=1.5, color=style.INK).encode(
         x=low, x2=alt.X2("drawn_high:Q")
     )
     cap = totals.mark_tick(yOffset=6, thickness=1.5, size=9, color=style.INK)
     # The total stands above its bar, at the left, where nothing else is drawn however long the bars are.
-    texts = totals.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text=alt.Text("figure:N"))
+    texts = totals.mark_text(align="left", dy=-8, dx=2).encode(x=style.at(0), text=alt.Text("figure:N"))
     ends = cap.transform_filter("!datum.beyond").encode(x=high)
     arrow = totals.transform_filter("datum.beyond").mark_point(
         shape="triangle-right", filled=True, size=60, yOffset=6, xOffset=-4, color=style.INK, opacity=1
     )
     layers = [bars, whiskers, cap.encode(x=low), ends, arrow.encode(x=high), texts]
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(42))
+    return style.layered(layers, height=alt.Step(42))
 
 
 def verdict(connection: duckdb.DuckDBPyConnection) -> style.Chart:
@@ -142,30 +143,32 @@ def verdict(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     for (workload, scenario, cloud, edge), members in pairs[:PAIRS_SHOWN]:
         flip = " · FLIPS with the attribution" if any(row["flips"] for row in members) else ""
         heading = style.panel_title(f"{workload}{_scenario(scenario, found)}{flip}", f"{cloud} / {edge}")
-        panels.append(_ratios(members, domain).properties(title=heading))
+        panels.append(style.titled(_ratios(members, domain), heading))
     more = [f"The first {PAIRS_SHOWN} of {len(pairs)} pairs; the table has all."] if len(pairs) > PAIRS_SHOWN else []
     subtitle = [
         *more,
         f"Right of 1 the edge emits less, left of 1 the cloud.{_only_scenario(found)}",
         "Line: 5 to 95 %. At the right: probability that the edge wins.",
-        "Hollow: the two figures are not strictly comparable; the reason is in the tooltip and the table.",
+        "Hollow: one of the two figures is in doubt; the reason is in the tooltip and the table.",
     ]
     return style.stacked(panels, title, subtitle)
 
 
-def _ratios(members: list[style.Row], domain: list[float]) -> alt.LayerChart:
+def _ratios(members: list[style.Row], domain: list[float]) -> style.Layers:
     """One pair of devices, one row an attribution."""
     for row in members:
         row["label"] = style.ATTRIBUTIONS.get(row["attribution"], row["attribution"])
         middle, ends = figures.interval(row["ratio_cloud_over_edge"], row["ratio_low"], row["ratio_high"])
         row["figure"] = f"{middle} ({ends})" if ends else middle
-        row["comparison"] = "comparable" if row["comparable"] else "not strictly comparable"
+        row["comparison"] = "comparable" if row["comparable"] else "in doubt"
         row["probability"] = figures.percent(row["probability_edge_wins"])
         row["caveat"] = row["caveat"] or "none"
+        for side in ("cloud_figure", "edge_figure"):
+            row[side] = "; ".join(f"{known or 'absent'}, {boundary_words(covers)}" for known, covers in row[side] or [])
     scale = alt.Scale(type="log", domain=domain, nice=False)
     winners = alt.Scale(domain=[*style.ROLE_COLOURS, "unclear"], range=[*style.ROLE_COLOURS.values(), "#767676"])
-    base = alt.Chart(style.Data(values=members)).encode(
-        y=style.label_axis(1),
+    base = style.marks(members).encode(
+        y=style.label_axis(1, members),
         color=alt.Color("winner:N", title="emits less", scale=winners),
         tooltip=[
             alt.Tooltip("label:N", title="attribution"),
@@ -184,14 +187,14 @@ def _ratios(members: list[style.Row], domain: list[float]) -> alt.LayerChart:
         alt.X(f"{field}:Q", scale=scale, axis=axis, title=_RATIO)
         for field in ("ratio_cloud_over_edge", "ratio_low", "one")
     )
-    unity = alt.Chart(style.Data(values=[{"one": 1}])).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)
+    unity = style.marks([{"one": 1}]).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)
     rule = base.mark_rule(strokeWidth=2.5).encode(x=low, x2=alt.X2("ratio_high:Q"))
-    fills = alt.Scale(domain=["comparable", "not strictly comparable"], range=[style.INK, "white"])
+    fills = alt.Scale(domain=["comparable", "in doubt"], range=[style.INK, "white"])
     point = base.mark_point(size=90, opacity=1, strokeWidth=2).encode(
         x=x, fill=alt.Fill("comparison:N", legend=None, scale=fills)
     )
     solid = base.transform_filter("datum.comparable").mark_point(size=90, filled=True, opacity=1).encode(x=x)
     texts = base.mark_text(align="left", dx=8).encode(
-        x=alt.value("width"), text=alt.Text("probability:N"), color=alt.ColorValue(style.INK)
+        x=style.at("width"), text=alt.Text("probability:N"), color=alt.ColorValue(style.INK)
     )
-    return alt.LayerChart(layer=[unity, rule, point, solid, texts], width=style.WIDTH, height=alt.Step(24))
+    return style.layered([unity, rule, point, solid, texts], height=alt.Step(24))

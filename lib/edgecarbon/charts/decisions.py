@@ -9,6 +9,7 @@ import altair as alt
 import duckdb
 
 from edgecarbon.charts import figures, style
+from edgecarbon.vocabulary import PRIOR_WORDS
 
 PAIRS_SHOWN = 4
 INPUTS_SHOWN = 8
@@ -81,7 +82,7 @@ def tornado(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     mine = main_attribution(first_scenario(found))
     pairs = list(style.grouped(mine, *PAIR))
     panels = [
-        _swings(members, defaults.get(_key(members[0]))).properties(title=pair_title(members[0]))
+        style.titled(_swings(members, defaults.get(_key(members[0]))), pair_title(members[0]))
         for _, members in pairs[:PAIRS_SHOWN]
     ]
     subtitle = [
@@ -96,7 +97,7 @@ def _key(row: style.Row) -> tuple[str, ...]:
     return tuple(row[name] for name in (*PAIR, "attribution"))
 
 
-def _swings(members: list[style.Row], default: float | None) -> alt.LayerChart:
+def _swings(members: list[style.Row], default: float | None) -> style.Layers:
     """The inputs of one pair, widest first, each from the default to either end."""
     swings_of = [
         (-round(abs(math.log(row["ratio_at_high"] / row["ratio_at_low"])), 9), row["input"]) for row in members
@@ -116,9 +117,9 @@ def _swings(members: list[style.Row], default: float | None) -> alt.LayerChart:
     scale = alt.Scale(type="log", domain=domain, nice=False)
     axis = _ratio_axis(domain)
     fills = alt.Scale(domain=[AT_LOW, AT_HIGH], range=["white", _FILL])
-    drawn = alt.Chart(style.Data(values=bars)).mark_bar(height=11, stroke=_FILL, strokeWidth=1.2)
+    drawn = style.marks(bars).mark_bar(height=11, stroke=_FILL, strokeWidth=1.2)
     swings = drawn.encode(
-        y=style.label_axis(1),
+        y=style.label_axis(1, bars),
         x=alt.X("from:Q", scale=scale, axis=axis, title="cloud / edge"),
         x2=alt.X2("to:Q"),
         fill=alt.Fill("side:N", title=None, scale=fills),
@@ -131,7 +132,7 @@ def _swings(members: list[style.Row], default: float | None) -> alt.LayerChart:
         ],
     )
     lines = [_line(1.0, scale, [1, 0]), *([_line(default, scale, [5, 3])] if default else [])]
-    return alt.LayerChart(layer=[swings, *lines], width=style.WIDTH, height=alt.Step(22))
+    return style.layered([swings, *lines], height=alt.Step(22))
 
 
 def _ratio_axis(domain: list[float]) -> alt.Axis:
@@ -142,7 +143,7 @@ def _ratio_axis(domain: list[float]) -> alt.Axis:
 
 def _line(at: float, scale: alt.Scale, dash: list[int]) -> alt.Chart:
     rule: alt.Chart = (
-        alt.Chart(style.Data(values=[{"at": at}]))
+        style.marks([{"at": at}])
         .mark_rule(color=style.INK, strokeWidth=1.4, strokeDash=dash)
         .encode(x=alt.X("at:Q", scale=scale))
     )
@@ -157,7 +158,7 @@ def sobol(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     if not found:
         return style.no_data(title, "no scenario has been asked which of its inputs decide.")
     pairs = list(style.grouped(main_attribution(first_scenario(found)), *PAIR))
-    panels = [_shares(members).properties(title=pair_title(members[0])) for _, members in pairs[:PAIRS_SHOWN]]
+    panels = [style.titled(_shares(members), pair_title(members[0])) for _, members in pairs[:PAIRS_SHOWN]]
     subtitle = [
         *more_of(PAIRS_SHOWN, len(pairs)),
         f"Sobol's indices of ln(cloud/edge), with 95 % intervals. Scenario: {found[0]['scenario']}.",
@@ -166,7 +167,7 @@ def sobol(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     return style.stacked(panels, title, subtitle)
 
 
-def _shares(members: list[style.Row]) -> alt.LayerChart:
+def _shares(members: list[style.Row]) -> style.Layers:
     bars = []
     for row in members[:INPUTS_SHOWN]:
         for kind, name in ((WITH_OTHERS, "sobol_total"), (ALONE, "sobol_first")):
@@ -177,13 +178,14 @@ def _shares(members: list[style.Row]) -> alt.LayerChart:
                     # An estimate of an index may fall a little below zero.
                     "share": max(0.0, share), "low": max(0.0, share - half), "high": max(0.0, share + half),
                     "figure": f"{figures.grouped(100 * share, 1)} % ± {figures.grouped(100 * half, 1)}",
-                    "range": f"{figures.plain(row['low'])}–{figures.plain(row['high'])}", "prior": row["distribution"],
+                    "range": f"{figures.plain(row['low'])}–{figures.plain(row['high'])}",
+                    "prior": PRIOR_WORDS.get(row["distribution"], row["distribution"]),
                 })  # fmt: skip
     limit = max(1.0, *(bar["high"] for bar in bars))
     scale = alt.Scale(domain=[0, limit], nice=False)
     fills = alt.Scale(domain=[WITH_OTHERS, ALONE], range=["white", _FILL])
-    base = alt.Chart(style.Data(values=bars)).encode(
-        y=style.label_axis(1),
+    base = style.marks(bars).encode(
+        y=style.label_axis(1, bars),
         tooltip=[
             alt.Tooltip("label:N", title="input"),
             alt.Tooltip("input:N", title="its name"),
@@ -206,7 +208,7 @@ def _shares(members: list[style.Row]) -> alt.LayerChart:
     totals = base.transform_filter(alt.datum.kind == WITH_OTHERS)
     low = alt.X("low:Q", scale=scale)
     layers.append(totals.mark_rule(strokeWidth=1.5, color=style.INK).encode(x=low, x2=alt.X2("high:Q")))
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(22))
+    return style.layered(layers, height=alt.Step(22))
 
 
 def break_even(connection: duckdb.DuckDBPyConnection) -> style.Chart:
@@ -219,7 +221,7 @@ def break_even(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     panels, most = [], 0
     for (workload,), members in style.grouped(mine, "workload"):
         attribution = style.ATTRIBUTIONS.get(members[0]["attribution"], members[0]["attribution"])
-        panels.append(_against(members[:ROWS_SHOWN]).properties(title=style.panel_title(f"{workload} · {attribution}")))
+        panels.append(style.titled(_against(members[:ROWS_SHOWN]), style.panel_title(f"{workload} · {attribution}")))
         most = max(most, len(members))
     subtitle = [
         *more_of(ROWS_SHOWN, most, "pairs of a workload"),
@@ -229,7 +231,7 @@ def break_even(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     return style.stacked(panels, title, subtitle)
 
 
-def _against(members: list[style.Row]) -> alt.LayerChart:
+def _against(members: list[style.Row]) -> style.Layers:
     marks = []
     for row in members:
         label = f"{row['cloud_device']}\n/ {row['edge_device']}"
@@ -250,9 +252,13 @@ def _against(members: list[style.Row]) -> alt.LayerChart:
     colours = alt.Scale(domain=[REACHED, NEEDED], range=[style.INK, _FILL])
     shapes = alt.Scale(domain=[REACHED, NEEDED], range=["circle", "diamond"])
     for kind, offset in ((REACHED, -1), (NEEDED, 11)):
-        base = alt.Chart(style.Data(values=[mark for mark in marks if mark["kind"] == kind])).encode(
-            y=style.label_axis(2),
-            tooltip=[alt.Tooltip("label:N", title="pair"), "kind:N", alt.Tooltip("figure:N", title="ratio (5–95 %)")],
+        base = style.marks([mark for mark in marks if mark["kind"] == kind]).encode(
+            y=style.label_axis(2, marks),
+            tooltip=[
+                alt.Tooltip("label:N", title="pair"),
+                alt.Tooltip("kind:N"),
+                alt.Tooltip("figure:N", title="ratio (5–95 %)"),
+            ],
         )
         known = base.transform_filter("isValid(datum.ratio)").encode(
             color=alt.Color("kind:N", title=None, scale=colours)
@@ -267,8 +273,8 @@ def _against(members: list[style.Row]) -> alt.LayerChart:
         )
         layers.append(arrow.encode(x=alt.X("high:Q", scale=scale)))
         words = base.transform_filter("isValid(datum.text)").mark_text(align="left", dx=4, dy=offset)
-        layers.append(words.encode(x=alt.value(0), text=alt.Text("text:N")))
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(44))
+        layers.append(words.encode(x=style.at(0), text=alt.Text("text:N")))
+    return style.layered(layers, height=alt.Step(44))
 
 
 def _ratio(label: str, kind: str, ratio: float, low: float | None, high: float | None) -> style.Row:
@@ -305,7 +311,7 @@ def probability(connection: duckdb.DuckDBPyConnection) -> style.Chart:
         by_pair = [row for _, mine in style.grouped(members, "cloud_device", "edge_device") for row in mine]
         lines = list(style.grouped(by_pair, "label"))
         shown = [row for _, mine in lines[:ROWS_SHOWN] for row in mine]
-        panels.append(_heat(shown).properties(title=style.panel_title(workload)))
+        panels.append(style.titled(_heat(shown), style.panel_title(workload)))
         most = max(most, len(lines))
     subtitle = [
         *more_of(ROWS_SHOWN, most, "rows of a workload"),
@@ -314,13 +320,13 @@ def probability(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     return style.stacked(panels, title, subtitle)
 
 
-def _heat(members: list[style.Row]) -> alt.LayerChart:
+def _heat(members: list[style.Row]) -> style.Layers:
     names = [name for name in style.ATTRIBUTIONS.values() if any(row["charged"] == name for row in members)]
     # Two lines, of which the second grows towards the cells.
     words = "split(datum.label, ' ')"
     axis = alt.Axis(labelExpr=words, labelAngle=0, labelPadding=20, orient="top", domain=False, ticks=False)
-    base = alt.Chart(style.Data(values=members)).encode(
-        y=style.label_axis(2),
+    base = style.marks(members).encode(
+        y=style.label_axis(2, members),
         x=alt.X("charged:N", sort=names, title=None, axis=axis),
         tooltip=[
             alt.Tooltip("cloud_device:N", title="cloud"),
@@ -337,4 +343,4 @@ def _heat(members: list[style.Row]) -> alt.LayerChart:
         color=alt.Color("probability_edge_wins:Q", scale=scale, legend=None)
     )
     texts = base.mark_text(baseline="middle").encode(text=alt.Text("text:N"))
-    return alt.LayerChart(layer=[cells, texts], width=style.WIDTH, height=alt.Step(36))
+    return style.layered([cells, texts], height=alt.Step(36))

@@ -9,6 +9,7 @@ import altair as alt
 import duckdb
 
 from edgecarbon.charts import figures, style
+from edgecarbon.vocabulary import flag_words
 
 _SUBTITLE = ["Mean and 95 % interval, idle power included. Solid: measured. Hollow, dashed: not measured."]
 
@@ -45,16 +46,15 @@ def _energy(connection: duckdb.DuckDBPyConnection, column: str, title: str, axis
     return style.stacked(panels, title, _SUBTITLE)
 
 
-def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.LayerChart:
+def _panel(workload: str, members: list[style.Row], axis_title: str) -> style.Layers:
     wide, domain, marks = _extent(members)
     style.label_devices(members)
     for row in members:
         _describe(row, wide, domain)
-    data = style.Data(values=members)
     scale = alt.Scale(type="log" if wide else "linear", domain=domain, nice=False)
     x = alt.X("mean:Q", scale=scale, title=axis_title, axis=style.si_axis("J", **marks))
-    base = alt.Chart(data).encode(
-        y=style.label_axis(2),
+    base = style.marks(members).encode(
+        y=style.label_axis(2, members),
         color=alt.Color("role:N", scale=style.role_scale(), title=None),
         tooltip=[
             alt.Tooltip("device:N"),
@@ -79,11 +79,11 @@ def _panel(workload: str, members: list[style.Row], axis_title: str) -> alt.Laye
     solid = known.transform_filter("datum.provenance === 'measured'").mark_point(size=110, filled=True, opacity=1)
     left = known.transform_filter("datum.align === 'left'").mark_text(align="left", dy=-14, dx=-5)
     right = known.transform_filter("datum.align === 'right'").mark_text(align="right", dy=-14, dx=5)
-    texts = [part.encode(x=x, text=alt.Text("value:N"), color=alt.value(style.INK)) for part in (left, right)]
+    texts = [part.encode(x=x, text=alt.Text("value:N"), color=alt.ColorValue(style.INK)) for part in (left, right)]
     missing = base.transform_filter("!isValid(datum.mean)").mark_text(align="left", dx=4)
-    words = missing.encode(x=alt.value(0), text=alt.TextValue("no reading"), color=alt.ColorValue(style.QUIET))
+    words = missing.encode(x=style.at(0), text=alt.TextValue("no reading"), color=alt.ColorValue(style.QUIET))
     layers = [rule, point, solid.encode(x=x), *texts, words]
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(46), title=style.panel_title(workload))
+    return style.layered(layers, height=alt.Step(46), title=style.panel_title(workload))
 
 
 def _extent(members: list[style.Row]) -> tuple[bool, list[float], dict[str, Any]]:
@@ -105,7 +105,7 @@ def _describe(row: style.Row, wide: bool, domain: list[float]) -> None:
     mean, low, high = row["mean"], row["low"], row["high"]
     row["figure"] = figures.quantity(mean, low, high, "J")
     row["value"] = row["figure"].split(" (")[0]
-    row["flag_words"] = ", ".join(style.flag_words(row.pop("flags"))) or "none"
+    row["flag_words"] = ", ".join(flag_words(row.pop("flags"))) or "none"
     row["drawn_low"] = None if low is None else max(low, domain[0])
     if not mean:
         return

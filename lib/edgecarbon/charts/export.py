@@ -5,6 +5,10 @@ from __future__ import annotations
 import html
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from edgecarbon.charts import renderer
 from edgecarbon.charts.style import Chart
 
 VEGALITE_VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
@@ -87,12 +92,70 @@ def save(chart: Chart, svg_path: Path, html_path: Path, kept_in: Path | None = N
         path.parent.mkdir(parents=True, exist_ok=True)
     spec = specification(chart)
     svg_path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGALITE_VERSION), encoding="utf-8")
+    html_path.write_text(_page(spec, kept_in), encoding="utf-8")
+
+
+def save_all(charts: Iterable[tuple[str, Chart]], folder: Path, kept_in: Path | None = None) -> None:
+    """Write each chart into the folder as NAME.svg and NAME.html, as `save` does.
+
+    Drawing the SVGs takes most of the time, and holds Python's lock: another process does it, while the next charts are
+    made here.
+
+    Args:
+        charts: name and chart; each is taken when the one before it has been handed on.
+        folder: it is made.
+        kept_in: as `javascript_bundle`.
+
+    Raises:
+        RuntimeError: a chart could not be drawn; why is on standard error.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    process = _renderer()
+
+    def draw(path: Path, spec: dict[str, Any]) -> None:
+        path.write_text(_drawn_by(process, spec), encoding="utf-8")
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = []
+            for name, chart in charts:
+                spec = specification(chart)
+                waiting.append(pool.submit(draw, folder / f"{name}.svg", spec))
+                (folder / f"{name}.html").write_text(_page(spec, kept_in), encoding="utf-8")
+            for drawing in waiting:
+                drawing.result()
+    finally:
+        process.communicate()  # it ends, as nothing more can come
+
+
+def _renderer() -> subprocess.Popen[str]:
+    # Without -P the folder of this package would stand before all others on the import path.
+    command = [sys.executable, "-P", renderer.__file__]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+
+
+def _drawn_by(process: subprocess.Popen[str], spec: dict[str, Any]) -> str:
+    """The SVG, drawn by a `renderer`."""
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("a renderer is spoken to through its pipes")
+    try:
+        process.stdin.write(json.dumps([spec, VEGALITE_VERSION]) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+    except BrokenPipeError:
+        answer = ""
+    if not answer:
+        raise RuntimeError("the process that draws charts ended before all were drawn")
+    svg: str = json.loads(answer)
+    return svg
+
+
+def _page(spec: dict[str, Any], kept_in: Path | None) -> str:
     title = spec.get("title")
-    page = _PAGE.format(
+    return _PAGE.format(
         policy=CONTENT_POLICY,
         title=html.escape(title["text"] if isinstance(title, dict) else str(title)),
         bundle=javascript_bundle(kept_in),
         spec=script_json(spec),
         options=script_json(EMBED_OPTIONS),
     )
-    html_path.write_text(page, encoding="utf-8")

@@ -6,6 +6,7 @@ import altair as alt
 import duckdb
 
 from edgecarbon.charts import figures, style
+from edgecarbon.vocabulary import boundary_words, short_boundary
 
 RUNS_SHOWN = 4
 MEMBERS_SHOWN = 24
@@ -59,7 +60,7 @@ def fleet_timeline(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     for run, spans in found:
         # Measured and simulated side by side only compare on one axis.
         last_s = max(row["end_s"] for other, mine in found if other["fleet_work"] == run["fleet_work"] for row in mine)
-        panels.append(_lanes(spans, last_s).properties(title=_heading(run)))
+        panels.append(style.titled(_lanes(spans, last_s), _heading(run)))
         if spans[0]["spans"] > len(spans):
             notes.append(f"Of {run['fleet_run']} the {len(spans):,} longest of {spans[0]['spans']:,} spans.")
         if spans[0]["members"] > MEMBERS_SHOWN:
@@ -77,7 +78,7 @@ def fleet_energy(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     panels = []
     for run in runs:
         members = style.rows(connection, _MEMBERS, [run["fleet_run"], MEMBERS_SHOWN])
-        panels.append(_bars(members).properties(title=_heading(run)))
+        panels.append(style.titled(_bars(members), _heading(run)))
         if members[0]["members"] > MEMBERS_SHOWN:
             notes.append(f"Of {run['fleet_run']} the first {MEMBERS_SHOWN} of {members[0]['members']} members.")
     subtitle = [
@@ -129,17 +130,17 @@ def _label(members: list[style.Row]) -> int:
     return 2 if several else 1
 
 
-def _lanes(spans: list[style.Row], last_s: float) -> alt.LayerChart:
+def _lanes(spans: list[style.Row], last_s: float) -> style.Layers:
     """One run's members, a lane each."""
     lines = _label(spans)
     drawn = [_span(row) for row in spans]
     scale = alt.Scale(domain=[0, last_s], nice=False)
     colours = alt.Scale(domain=list(style.SPAN_COLOURS), range=list(style.SPAN_COLOURS.values()))
     legend = alt.Legend(columns=6, symbolType="square")
-    base = alt.Chart(style.Data(values=drawn)).encode(
+    base = style.marks(drawn).encode(
         x=alt.X("start:Q", scale=scale, title="time in the step (s)", axis=alt.Axis(tickCount=6, grid=True)),
         x2=alt.X2("end:Q"),
-        y=style.label_axis(lines),
+        y=style.label_axis(lines, drawn),
         color=alt.Color("colour:N", title=None, scale=colours, legend=legend),
         tooltip=[
             alt.Tooltip("label:N", title="member"),
@@ -153,7 +154,7 @@ def _lanes(spans: list[style.Row], last_s: float) -> alt.LayerChart:
     arrives = "datum.colour === 'transfer'"
     lane = base.transform_filter(f"!({arrives})").mark_bar(height=14, yOffset=-3, stroke="white", strokeWidth=0.4)
     below = base.transform_filter(arrives).mark_bar(height=4, yOffset=8)
-    return alt.LayerChart(layer=[lane, below], width=style.WIDTH, height=alt.Step(_LANE_PX + 4 * (lines - 1)))
+    return style.layered([lane, below], height=alt.Step(_LANE_PX + 4 * (lines - 1)))
 
 
 def _span(row: style.Row) -> style.Row:
@@ -173,12 +174,12 @@ def _span(row: style.Row) -> style.Row:
     }
 
 
-def _bars(members: list[style.Row]) -> alt.LayerChart:
+def _bars(members: list[style.Row]) -> style.Layers:
     """One run's members, a bar each."""
     lines = 1 + _label(members)
     for row in members:
-        row["label"] += f"\n{row['provenance'] or 'absent'}, {style.short_boundary(row['boundary'])}"
-        row["boundary_words"] = style.boundary_words(row["boundary"])
+        row["label"] += f"\n{row['provenance'] or 'absent'}, {short_boundary(row['boundary'])}"
+        row["boundary_words"] = boundary_words(row["boundary"])
         row["figure"] = _energy_words(row)
         row["times"] = ", ".join(
             f"{name} {figures.quantity(row[column], None, None, 's')}"
@@ -195,11 +196,11 @@ def _bars(members: list[style.Row]) -> alt.LayerChart:
             parts.append({**{key: row[key] for key in ("label", "device", "boundary_words", "times")}, **facts})
     colours = alt.Scale(domain=list(style.FLEET_ENERGY_COLOURS), range=list(style.FLEET_ENERGY_COLOURS.values()))
     bars = (
-        alt.Chart(style.Data(values=parts))
+        style.marks(parts)
         .mark_bar(height=13, yOffset=6, strokeWidth=1.2)
         .encode(
             x=alt.X("joules:Q", stack="zero", axis=style.si_axis("J", tickCount=5), title="energy of a step"),
-            y=style.label_axis(lines),
+            y=style.label_axis(lines, members),
             color=alt.Color("part:N", title=None, scale=colours),
             stroke=alt.Stroke("part:N", title=None, scale=colours),
             strokeDash=alt.StrokeDash("known_as:N", scale=style.provenance_scale(style.DASHES), legend=None),
@@ -217,9 +218,9 @@ def _bars(members: list[style.Row]) -> alt.LayerChart:
         )
     )
     totals = [{"label": row["label"], "figure": row["figure"]} for row in members]
-    texts = alt.Chart(style.Data(values=totals)).mark_text(align="left", dy=-9, dx=2)
-    texts = texts.encode(x=alt.value(0), y=style.label_axis(lines), text=alt.Text("figure:N"))
-    return alt.LayerChart(layer=[bars, texts], width=style.WIDTH, height=alt.Step(_ROW_PX + 8 * (lines - 2)))
+    texts = style.marks(totals).mark_text(align="left", dy=-9, dx=2)
+    texts = texts.encode(x=style.at(0), y=style.label_axis(lines, members), text=alt.Text("figure:N"))
+    return style.layered([bars, texts], height=alt.Step(_ROW_PX + 8 * (lines - 2)))
 
 
 def _energy_words(row: style.Row) -> str:

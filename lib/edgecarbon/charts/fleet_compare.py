@@ -59,7 +59,7 @@ def difference(predicted: float, measured: float) -> str:
     return f"{'+' if percent >= 0.05 else ''}{text} %"
 
 
-def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.LayerChart:
+def _against(found: list[style.Row], column: str, what: str, unit: str) -> style.Layers:
     """One quantity, a row a fleet."""
     values = []
     for row in found:
@@ -77,8 +77,8 @@ def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.L
     scale = alt.Scale(type="log" if wide else "linear", domain=domain, nice=False)
     axis = style.si_axis(unit, **({"values": style.ticks(ends)} if wide else {"tickCount": 5}))
     x, there = (alt.X(f"{name}:Q", scale=scale, axis=axis, title=what) for name in ("measured", "predicted"))
-    base = alt.Chart(style.Data(values=values)).encode(
-        y=style.label_axis(4),
+    base = style.marks(values).encode(
+        y=style.label_axis(4, values),
         tooltip=[
             alt.Tooltip("measured_words:N", title="measured"),
             alt.Tooltip("predicted_words:N", title="simulated (modelled)"),
@@ -91,11 +91,11 @@ def _against(found: list[style.Row], column: str, what: str, unit: str) -> alt.L
     hollow = base.mark_point(size=120, shape="diamond", color=edge, fill="white", opacity=1, strokeWidth=2)
     solid = base.mark_point(size=60, filled=True, color=edge, opacity=1)
     texts = base.mark_text(align="left", dx=2, dy=-22, fontWeight=600).encode(
-        x=alt.value(0), text=alt.Text("difference:N")
+        x=style.at(0), text=alt.Text("difference:N")
     )
     layers = [rule, hollow.encode(x=there), solid.encode(x=x), texts]
     title = style.panel_title(what.capitalize(), "simulated (modelled) against measured")
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(72), title=title)
+    return style.layered(layers, height=alt.Step(72), title=title)
 
 
 def fleet_carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
@@ -109,7 +109,7 @@ def fleet_carbon(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     panels = []
     for (workload, scenario, _), members in groups[:PANELS_SHOWN]:
         heading = f"{workload} · {members[0]['fleet']}{f' · scenario {scenario}' if several else ''}"
-        panels.append(_grouped_bars(members).properties(title=style.panel_title(heading, carbon_run_words(members[0]))))
+        panels.append(style.titled(_grouped_bars(members), style.panel_title(heading, carbon_run_words(members[0]))))
     more = [f"The first {PANELS_SHOWN} of {len(groups)}; the table has all."] if len(groups) > PANELS_SHOWN else []
     subtitle = [
         *more,
@@ -124,7 +124,7 @@ def carbon_run_words(row: style.Row) -> list[str]:
     return run_words(row) if row["record_kind"] else [f"energy {row['provenance'] or 'absent'}"]
 
 
-def _grouped_bars(members: list[style.Row]) -> alt.LayerChart:
+def _grouped_bars(members: list[style.Row]) -> style.Layers:
     """One run of a fleet: under each attribution a bar for it and one for each cloud device."""
     bars = _sides(members)
     longest = max(row["total"] for row in bars)
@@ -138,7 +138,7 @@ def _grouped_bars(members: list[style.Row]) -> alt.LayerChart:
         labelExpr="split(datum.label, '|')[1] === '0' ? split(datum.label, '|')[0] : ''",
         labelLimit=220, labelPadding=8, grid=False, domain=False, ticks=False,
     )  # fmt: skip
-    base = alt.Chart(style.Data(values=bars)).encode(
+    base = style.marks(bars).encode(
         y=alt.Y("place:N", sort=None, title=None, axis=label),
         tooltip=[
             alt.Tooltip("name:N"),
@@ -166,9 +166,9 @@ def _grouped_bars(members: list[style.Row]) -> alt.LayerChart:
     arrow = ranged.transform_filter("datum.beyond").mark_point(
         shape="triangle-right", filled=True, size=60, yOffset=6, xOffset=-4, color=style.INK, opacity=1
     )
-    texts = base.mark_text(align="left", dy=-8, dx=2).encode(x=alt.value(0), text=alt.Text("figure:N"))
+    texts = base.mark_text(align="left", dy=-8, dx=2).encode(x=style.at(0), text=alt.Text("figure:N"))
     layers = [drawn, whisker, cap.encode(x=low), ends, arrow.encode(x=high), texts]
-    return alt.LayerChart(layer=layers, width=style.WIDTH, height=alt.Step(36))
+    return style.layered(layers, height=alt.Step(36))
 
 
 def _sides(members: list[style.Row]) -> list[style.Row]:

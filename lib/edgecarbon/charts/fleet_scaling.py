@@ -26,14 +26,14 @@ def fleet_scaling(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     if not found:
         return style.no_data(title, "no scaling study has been computed.")
     panels = [
-        _lines(members).properties(title=style.panel_title(f"{workload} on fleets of {device}", "modelled"))
+        style.titled(_lines(members), style.panel_title(f"{workload} on fleets of {device}", "modelled"))
         for (workload, device), members in style.grouped(found, "workload", "device")
     ]
     subtitle = ["All of it is modelled: no such fleet ran. Radios at both ends; computing is not in it."]
     return style.stacked(panels, title, subtitle)
 
 
-def _lines(members: list[style.Row]) -> alt.LayerChart:
+def _lines(members: list[style.Row]) -> style.Layers:
     values = [row["radio_joules_per_token"] for row in members]
     low, high = min(values) / 1.3, max(values) * 1.3
     names = list(dict.fromkeys(row["variant"] for row in members))
@@ -54,7 +54,7 @@ def _lines(members: list[style.Row]) -> alt.LayerChart:
         title="radio energy per token",
     )
     colour = alt.Color("variant:N", scale=style.series_scale(names), legend=None)
-    base = alt.Chart(style.Data(values=points)).encode(x=x, y=y, color=colour)
+    base = style.marks(points).encode(x=x, y=y, color=colour)
     tooltip = [
         alt.Tooltip("variant:N"),
         alt.Tooltip("devices:Q"),
@@ -67,21 +67,18 @@ def _lines(members: list[style.Row]) -> alt.LayerChart:
     # Where colours begin again, shapes differ.
     shape = alt.Shape("shape:N", scale=alt.Scale(domain=_SHAPES, range=_SHAPES), legend=None)
     dots = base.mark_point(size=55, fill="white", opacity=1, strokeWidth=1.6).encode(shape=shape, tooltip=tooltip)
-    named = alt.Chart(style.Data(values=labels))
-    beside = alt.value({"expr": f"width + {_THREAD_PX}"})
+    named = style.marks(labels)
+    beside = {"expr": f"width + {_THREAD_PX}"}
     place = alt.Y("place:Q", scale=None)
     texts = named.mark_text(align="left", dx=3, baseline="middle", lineBreak="\n", lineHeight=_LINE_PX)
     # A label that was pushed away from its line keeps a thread to it.
     thread = named.mark_rule(strokeWidth=1).encode(
-        color=colour, x=alt.value("width"), x2=beside, y=alt.Y("from:Q", scale=None)
+        color=colour, x=style.at("width"), x2=alt.value(beside), y=alt.Y("from:Q", scale=None)
     )
     threads = thread.encode(y2=alt.Y2("middle:Q"))
     line = base.mark_line(strokeDash=style.DASHES[style.PROVENANCES.index("modelled")], strokeWidth=1.8)
-    return alt.LayerChart(
-        layer=[line, threads, dots, texts.encode(x=beside, y=place, text=alt.Text("text:N"))],
-        width=style.WIDTH,
-        height=_HEIGHT,
-    )
+    texts = texts.encode(x=style.at(beside), y=place, text=alt.Text("text:N"))
+    return style.layered([line, threads, dots, texts], height=_HEIGHT)
 
 
 def _point(row: style.Row, names: Sequence[str]) -> style.Row:

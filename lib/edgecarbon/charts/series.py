@@ -8,6 +8,7 @@ import altair as alt
 import duckdb
 
 from edgecarbon.charts import style
+from edgecarbon.vocabulary import short_boundary
 
 # A series is thinned to this many points in SQL, and to fewer where there are many runs, so that the page stays light.
 POINTS_PER_SERIES = 600
@@ -110,7 +111,7 @@ def _thinned(connection: duckdb.DuckDBPyConnection, run: style.Row, budget: int)
     parameters = {"run": run["run_id"], "width": max(run["span_s"] / budget, 1e-6)}
     found = style.rows(connection, _POWER, parameters) + style.rows(connection, _STATE, parameters)
     for row in found:
-        covered = style.short_boundary(row.pop("boundary"))
+        covered = short_boundary(row.pop("boundary"))
         what = f"{covered}, {row['provenance']}" if row["quantity"] == "power" else "temperature, clock"
         row["series"] = f"{row.pop('component')}: {what}"
         row["run_id"], row["t_s"] = run["run_id"], row["t_s"] - run["zero_s"]
@@ -159,7 +160,7 @@ def _tracks(
     by_quantity = {quantity: members for (quantity,), members in style.grouped(points, "quantity")}
     present = [quantity for quantity in _TRACKS if quantity in by_quantity]
     panels = [_track(name, by_quantity[name], windows, names, shades, last=name == present[-1]) for name in present]
-    return [panels[0].properties(title=style.panel_title(title)), *panels[1:]]
+    return [style.titled(panels[0], style.panel_title(title)), *panels[1:]]
 
 
 def _track(
@@ -170,7 +171,7 @@ def _track(
     shades: list[str],
     *,
     last: bool,
-) -> alt.LayerChart:
+) -> style.Layers:
     """One quantity of one device over time, above its shaded windows; only the last one shows the time axis."""
     axis_title, height, zero = _TRACKS[quantity]
     runs = len({row["run_id"] for row in windows})
@@ -179,7 +180,7 @@ def _track(
     colours = alt.Scale(domain=shades, range=[style.WINDOW_COLOURS[name] for name in shades])
     shade_legend = alt.Legend(symbolOpacity=0.4, symbolType="square")
     # The shades of the repeats add up to one.
-    bands = alt.Chart(style.Data(values=windows)).mark_rect(opacity=0.3 / max(runs, 1))
+    bands = style.marks(windows).mark_rect(opacity=0.3 / max(runs, 1))
     shaded = bands.encode(
         x=start,
         x2=alt.X2("end_s:Q"),
@@ -199,7 +200,7 @@ def _track(
         detail=alt.Detail("run_id:N"),
         tooltip=[*map(alt.Tooltip, ("series:N", "provenance:N", "run_id:N"))],
     )  # fmt: skip
-    return alt.LayerChart(layer=[shaded, lines], width=style.WIDTH, height=height)
+    return style.layered([shaded, lines], height=height)
 
 
 def _compact(points: list[style.Row]) -> alt.Chart:
@@ -216,8 +217,7 @@ def _compact(points: list[style.Row]) -> alt.Chart:
     fields = ["series", "provenance", "run_id"]
     words = [{"k": number, **dict(zip(fields, key, strict=True))} for key, number in keys.items()]
     lookup = alt.LookupData(data=style.Data(values=words), key="k", fields=fields)
-    data = style.Data(values="\n".join(lines), format=numbers)
-    return alt.Chart(data).transform_lookup(lookup="k", from_=lookup)
+    return style.marks("\n".join(lines), format=numbers).transform_lookup(lookup="k", from_=lookup)
 
 
 def training(connection: duckdb.DuckDBPyConnection) -> style.Chart:
@@ -233,7 +233,7 @@ def training(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     for (workload,), members in style.grouped(found, "workload"):
         loss = _over_steps(members, "loss", "loss (nat per token)", devices)
         panels += [
-            loss.properties(title=style.panel_title(workload)),
+            style.titled(loss, style.panel_title(workload)),
             _over_steps(members, "duration_s", "time of a step (s)", devices),
         ]
     subtitle = ["Steps up to 0 are the warm-up, outside the measured window. Repeats overlaid."]
@@ -249,7 +249,7 @@ def _over_steps(members: list[style.Row], field: str, axis_title: str, devices: 
     marks: dict[str, Any] = {"values": style.ticks(numbers)} if wide else {"tickCount": 4}
     few = len(values) <= min(60 * len({row["run_id"] for row in members}), POINTS_PER_PANEL)
     points = alt.OverlayMarkDef(size=22, opacity=0.9) if few else False
-    chart = alt.Chart(style.Data(values=values), width=style.WIDTH, height=130)
+    chart = style.marks(values, width=style.WIDTH, height=130)
     encoded: alt.Chart = chart.mark_line(strokeWidth=1.6, opacity=0.8, point=points).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickMinStep=1), scale=alt.Scale(nice=False)),
         y=alt.Y(f"{field}:Q", title=axis_title, scale=scale, axis=alt.Axis(**marks)),

@@ -9,6 +9,8 @@ from typing import Any
 import altair as alt
 import duckdb
 
+from edgecarbon.vocabulary import FLAG_LABELS, boundary_words, short_boundary
+
 Chart = alt.Chart | alt.VConcatChart
 Panel = alt.Chart | alt.LayerChart
 Row = dict[str, Any]
@@ -22,7 +24,7 @@ INK, QUIET = "#1a1a1a", "#595959"
 ROLE_COLOURS = {"cloud": "#0072B2", "edge": "#D55E00"}
 CARBON_COLOURS = {"operational": "#E69F00", "embodied": "#009E73", "network": "#CC79A7"}
 SERIES_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-THROTTLED = "throttled for heat"
+THROTTLED = FLAG_LABELS["thermal_throttling"]
 WINDOW_COLOURS = {"idle": "#BDBDBD", "warm-up": "#F0E442", "measured": "#56B4E9", THROTTLED: "#D55E00"}
 SPAN_COLOURS = {
     "forward": "#56B4E9",
@@ -42,35 +44,6 @@ FILLS = [INK, "white", "white", "white"]
 BAR_OPACITIES = [1.0, 0.4, 0.15, 0.4]
 SHAPES = ["circle", "diamond", "square", "triangle-up"]
 
-BOUNDARIES = {
-    "gpu_board": "GPU board",
-    "cpu_package": "CPU package",
-    "dram": "memory",
-    "soc": "system on chip",
-    "battery": "whole device, from its battery",
-    "wall": "whole device, at the wall",
-}
-FLAG_LABELS = {
-    "short": "short window",
-    "partial": "partial",
-    "gap": "readings missing",
-    "stalled": "sensor stood still",
-    "wrapped": "counter wrapped",
-    "wrap_unreadable": "counter wrapped, maximum unknown",
-    "wrap_ambiguous": "counter may have wrapped twice",
-    "reset": "counter started anew",
-    "charging": "battery was charged",
-    "counter_power_disagree": "counter and power disagree",
-    "mig_whole_board": "whole board, slice used",
-    "no_data": "too few readings",
-    "idle_drift": "idle power drifted",
-    "thermal_throttling": THROTTLED,
-    "background_load": "other programs at work",
-    "clock_offset_unsure": "clocks unsure",
-    "current_scale_inferred": "current's unit inferred",
-    "log_misaligned": "log out of step",
-    "log_partial": "log too short",
-}
 ATTRIBUTIONS = {
     "sunk": "sunk",
     "marginal_wear": "marginal wear",
@@ -79,6 +52,10 @@ ATTRIBUTIONS = {
 }
 # What stands first, or alone where there is no room for all: the convention of the SCI standard, and the house's scenario.
 MAIN_ATTRIBUTION, MAIN_SCENARIO = "time_share", "default"
+
+# Labels are cut off here. To see which are longer, each is measured once more, which drawing an SVG spends much of its
+# time on; one of no more letters than these fits.
+_LABEL_PX, _LABEL_LETTERS = 220, 28
 
 # Across this ratio and more, a linear axis would hide the small values.
 _LOG_SPAN = 12.0
@@ -89,6 +66,20 @@ class Data(alt.InlineData):
 
     def __deepcopy__(self, memo: object) -> Data:
         return self
+
+
+class Marks(alt.Chart):
+    """One mark over rows. What a composition changes in the copies that it makes is no deeper than their own fields."""
+
+    def __deepcopy__(self, memo: object) -> Marks:
+        return self.copy(deep=False)
+
+
+class Layers(alt.LayerChart):
+    """Marks over one another, copied as they are."""
+
+    def __deepcopy__(self, memo: object) -> Layers:
+        return self.copy(deep=False)
 
 
 def rows(
@@ -108,23 +99,6 @@ def grouped(found: list[Row], *keys: str) -> Iterator[tuple[tuple[Any, ...], lis
     yield from groups.items()
 
 
-def boundary_words(boundary: str | None) -> str:
-    """A boundary, or several joined by +, as a reader says it; an unknown one as it stands."""
-    if not boundary:
-        return "boundary unknown"
-    return " + ".join(BOUNDARIES.get(part, part) for part in boundary.split("+"))
-
-
-def flag_words(flags: Sequence[str] | None) -> list[str]:
-    """Flags as a reader says them; an unknown one as it stands."""
-    return [FLAG_LABELS.get(flag, flag) for flag in flags or []]
-
-
-def short_boundary(boundary: str | None) -> str:
-    """The same in the fewest words, for axis labels."""
-    return " + ".join(part.split(",")[0] for part in boundary_words(boundary).split(" + "))
-
-
 def label_devices(members: list[Row]) -> None:
     """Give each row a `label` of two lines: the device, and below it what kind of figure this is and what it covers.
 
@@ -139,12 +113,13 @@ def label_devices(members: list[Row]) -> None:
             row["label"] += f"\n{row.get('precision') or ''} {row.get('energy_status') or ''}".rstrip()
 
 
-def label_axis(lines: int) -> alt.Y:
-    """The y axis of `label`, in the order of the rows, each broken into so many lines about its row's middle."""
+def label_axis(lines: int, members: Sequence[Row]) -> alt.Y:
+    """The y axis of the rows' `label`, in their order, each broken into so many lines about its row's middle."""
+    longest = max(len(line) for row in members for line in row["label"].split("\n"))
     axis = alt.Axis(
         labelExpr=r"split(datum.label, '\n')",
         labelOffset=-7 * (lines - 1),
-        labelLimit=220,
+        labelLimit=_LABEL_PX if longest > _LABEL_LETTERS else 0,
         labelPadding=8,
         grid=False,
         domain=False,
@@ -190,13 +165,39 @@ def panel_title(text: str, subtitle: str | list[str] = "") -> alt.TitleParams:
     return alt.TitleParams(text, subtitle=subtitle or alt.Undefined, frame="group", fontSize=13, offset=6)
 
 
+def marks(values: list[Row] | str, format: Any = alt.Undefined, **options: Any) -> Marks:
+    """A chart of these rows, to be given a mark; or of a text, with its format."""
+    return Marks(Data(values=values, format=format), **options)
+
+
+def at(place: float | str | dict[str, str]) -> alt.XValue:
+    """A fixed place along x, in pixels, as a word or as an expression; `alt.value` takes longer than all else of a mark."""
+    return alt.XValue(place)  # type: ignore[no-untyped-call]
+
+
+def layered(layers: Sequence[alt.Chart], height: float | alt.Step, title: Any = alt.Undefined) -> Layers:
+    """A panel of marks over one another."""
+    data = layers[0].data
+    if all(layer.data is data for layer in layers):
+        # Altair would do the same, and first write out all rows to tell the layers apart.
+        for layer in layers:
+            layer.data = alt.Undefined
+    else:
+        data = alt.Undefined
+    return Layers(data=data, layer=layers, width=WIDTH, height=height, title=title)
+
+
+def titled(panel: Panel, title: alt.TitleParams) -> Panel:
+    """The panel with a title; `properties()` would copy it, and validate the title, which takes longer than drawing."""
+    panel.title = title
+    return panel
+
+
 def no_data(title: str, reason: str) -> Chart:
     """A chart that says why there is nothing to draw."""
-    chart = alt.Chart(Data(values=[{"text": f"No data: {reason}"}]))
+    chart = marks([{"text": f"No data: {reason}"}])
     text = chart.mark_text(fontSize=13, color=QUIET, align="left", baseline="middle")
-    return _dressed(
-        text.encode(text=alt.Text("text:N"), x=alt.value(0)).properties(width=WIDTH, height=60, title=title)
-    )
+    return _dressed(text.encode(text=alt.Text("text:N"), x=at(0)).properties(width=WIDTH, height=60, title=title))
 
 
 def is_empty(chart: Chart) -> bool:
@@ -221,6 +222,7 @@ def _dressed(chart: Chart) -> Chart:
             "labelFontSize": 12,
             "labelColor": INK,
             "labelSeparation": 8,
+            "labelLimit": 0,
             "gridColor": "#e6e6e6",
             "domainColor": "#999999",
             "tickColor": "#999999",

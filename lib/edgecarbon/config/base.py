@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -26,8 +27,16 @@ class Section(BaseModel):
     )
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+CURRENCY, CURRENCY_PER_KWH = r"^[A-Z]{3}$", r"^[A-Z]{3}/kWh$"
+NAME = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME)]
 """A name that is safe in paths, shell words and Snakemake wildcards: lower case, digits, '.', '_' and '-'."""
+
+_PATTERN_WORDS = {
+    NAME: "expected a name of lower case letters, digits, '.', '_' and '-'",
+    CURRENCY: "expected a currency of three letters, such as EUR",
+    CURRENCY_PER_KWH: "expected a currency of three letters per kWh, such as EUR/kWh",
+}
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 
@@ -50,12 +59,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+        raise UserError(f"{path}: not valid YAML: {_yaml_fault(error, text)}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping of sections at the top level, found {type(data).__name__}.")
     return data
+
+
+def _yaml_fault(error: yaml.YAMLError, text: str) -> str:
+    """What is wrong and where, in a line; PyYAML says it over four, and of a file of no name."""
+    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
+        return " ".join(str(error).split())
+    fault = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    if error.context_mark and error.context_mark.line < mark.line:
+        fault += f" ({error.context}, which begins in line {error.context_mark.line + 1})"
+    if text[: mark.index + 1].endswith("\t"):
+        return f"{fault}; it is a tab: indent with spaces"
+    if "mapping values" in str(error.problem):
+        return f"{fault}; indent as the lines above, and put a text with ': ' in it in quotes"
+    return fault
 
 
 class _UniqueKeyLoader(_FastLoader):
@@ -112,11 +136,27 @@ def _explain(problem: Any, model: type[Section], source: str, data: Any) -> str:
         tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         name = str(context["discriminator"]).strip("'")
         return f"{source}: {field}.{name}: no such {name}; {nearest(context['tag'], tags)} (found {context['tag']!r})"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _in_yaml(problem, model) or problem["msg"].removeprefix("Value error, ")
     given = repr(problem.get("input"))
     given = given if len(given) <= LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}…"
     shown = "" if isinstance(problem.get("input"), dict) else f" (found {given})"
     return f"{source}: {field}: {message}{shown}"
+
+
+def _in_yaml(problem: Any, model: type[Section]) -> str | None:
+    """What was expected, in the words of a YAML file, where pydantic speaks of Python; None where its words will do."""
+    kind, given = problem["type"], problem.get("input")
+    if kind == "list_type":
+        return "expected a list, such as [a, b]; [] for none"
+    if kind in ("dict_type", "model_type"):
+        return "expected fields below it, each as `name: value`"
+    if kind == "string_type" and isinstance(given, bool):
+        return "YAML reads a bare no, yes, on or off as true or false: put it in quotes"
+    if kind == "string_type":
+        return "expected a text: put it in quotes"
+    if kind == "float_type" and isinstance(given, str) and re.fullmatch(r"[-+.\deE]+", given):
+        return f"{problem['msg']}; YAML reads it as a text: write it without quotes, 1e-4 as 1.0e-4, 1e5 as 1.0e+5"
+    return _PATTERN_WORDS.get(problem["ctx"]["pattern"]) if kind == "string_pattern_mismatch" else None
 
 
 def _without_tags(location: tuple[Any, ...], data: Any, of_a_section: bool) -> tuple[Any, ...]:

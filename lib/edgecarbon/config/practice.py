@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgecarbon.config.base import Section
+from edgecarbon.config.base import CURRENCY, Section
 from edgecarbon.config.choice import Choice
 
 
@@ -49,7 +49,7 @@ class Counterfactual(Section):
 class Owner(Section):
     """What the owner of an edge device pays."""
 
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, Field(pattern=CURRENCY)]
     """Three-letter code of the currency, such as USD."""
 
     tariff: Choice

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from edgecarbon.config.base import Section
+from edgecarbon.config.base import CURRENCY, CURRENCY_PER_KWH, Section
 
 Text = Annotated[str, Field(min_length=3)]
 Positive = Annotated[float, Field(gt=0)]
@@ -219,12 +219,12 @@ class Multiplier(Quantity):
 class PricePerKilowattHour(Quantity):
     """A tariff."""
 
-    unit: Annotated[str, Field(pattern=r"^[A-Z]{3}/kWh$")]
+    unit: Annotated[str, Field(pattern=CURRENCY_PER_KWH)]
     """Three-letter code of the currency, for each kilowatt-hour."""
 
 
 class Price(Quantity):
     """A price."""
 
-    unit: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    unit: Annotated[str, Field(pattern=CURRENCY)]
     """Three-letter code of the currency."""

@@ -45,7 +45,12 @@ def load_scenario(path: Path, inputs: Inputs) -> ResolvedScenario:
 
 
 def _resolved(path: Path, data: dict[str, Any], inputs: Inputs) -> ResolvedScenario:
-    settings = validate(Scenario, data, str(path))
+    try:
+        settings = validate(Scenario, data, str(path))
+    except UserError as error:
+        # What differs from another scenario is often written without saying from which.
+        hint = f"\n{path}: `based_on: default` would take from that scenario what is not given here"
+        raise UserError(f"{error}{hint if 'boundaries' not in data else ''}") from None
     resolver = _Resolver(str(path), inputs)
     cloud, edge, traffic = settings.cloud, settings.edge, settings.traffic
     inputs.batteries.find(edge.battery, f"{path}: edge.battery")

@@ -18,7 +18,12 @@ def table(reports: Iterable[Report]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     for title, entries in (("Meters", _meters), ("Missing", _missing)):
-        told = [f"  {report['device']}: {printable(entry)}" for report in reports for entry in entries(report)]
+        # What a transport says may name its device already.
+        told = [
+            f"  {report['device']}: {printable(entry.removeprefix(report['device'] + ': '))}"
+            for report in reports
+            for entry in entries(report)
+        ]
         lines += ["", f"{title}:", *(told or ["  nothing"])]
     return "\n".join(lines) + "\n"
 
@@ -54,7 +59,12 @@ def _hottest(report: Report) -> str | None:
 
 
 def _clock(report: Report) -> str:
-    return f"{report['clock']['offset_s'] * 1e3:+.1f} ± {report['clock']['uncertainty_s'] * 1e3:.1f} ms"
+    """The device's clock less this one; over a pipe on one machine it is far below a millisecond."""
+    offset_us, unsure_us = (report["clock"][name] * 1e6 for name in ("offset_s", "uncertainty_s"))
+    if max(abs(offset_us), unsure_us) < 1000:
+        return f"{round(offset_us):+d} ± {round(unsure_us)} µs"
+    # Adding zero takes the sign from what was rounded to nothing.
+    return f"{round(offset_us / 1e3, 1) + 0.0:+.1f} ± {unsure_us / 1e3:.1f} ms"
 
 
 COLUMNS: dict[str, Callable[[Report], Any]] = {

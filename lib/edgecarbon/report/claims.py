@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,10 @@ class Claim:
     first: Row
     claimed: str
     reason: str
-    cells: list[tuple[str, Row, Row]]
-    """By case: what it is about, the row under the paper's own scenario and that under the main one; {} for none."""
+    groups: list[tuple[str, list[tuple[str, Row, Row]]]]
+    """Cases by what they share: each with its name, the row under the paper's own scenario and that under the main one;
+    {} for none."""
+    cases: int
     left_out: int
 
 
@@ -77,18 +80,36 @@ def _claim(members: list[Row]) -> Claim:
     cells = []
     for _, mine in grouped(members, "workload", "cloud_device", "edge_device", "attribution"):
         by_scenario = {row["scenario"]: row for row in mine}
-        about = _case(mine[0])
         own = by_scenario.get(first["own_scenario"], {})
-        cells.append((about, own, by_scenario.get(MAIN_SCENARIO, {})))
+        cells.append((_case(mine[0]), own, by_scenario.get(MAIN_SCENARIO, {})))
     reason = _reason(first, [own for _, own, _ in cells if own], [main for *_, main in cells if main])
-    return Claim(first, _claimed(first), reason, cells[:ROWS_SHOWN], max(0, len(cells) - ROWS_SHOWN))
+    shown = cells[:ROWS_SHOWN]
+    return Claim(first, _claimed(first), reason, _in_groups(shown), len(shown), len(cells) - len(shown))
 
 
-def _case(row: Row) -> str:
-    """What a row is about, in words."""
-    pair = " against ".join(row[side] for side in ("cloud_device", "edge_device") if row[side])
+def _case(row: Row) -> tuple[str, ...]:
+    """What a row is about, in words: workload, cloud and edge device and attribution, each empty where it plays no part."""
+    edge = f"against {row['edge_device']}" if row["cloud_device"] and row["edge_device"] else row["edge_device"]
     attribution = ATTRIBUTIONS.get(row["attribution"], row["attribution"])
-    return ", ".join(part for part in (pair, row["workload"], attribution) if part) or "no devices play a part"
+    return tuple(part or "" for part in (row["workload"], row["cloud_device"], edge, attribution))
+
+
+def _in_groups(cells: list[tuple[tuple[str, ...], Row, Row]]) -> list[tuple[str, list[tuple[str, Row, Row]]]]:
+    """The cases, named by the last part in which they differ, under all that they share."""
+    cases = [case for case, *_ in cells]
+    differing = [place for place in range(len(cases[0])) if len({case[place] for case in cases}) > 1]
+    if not differing:
+        return [("", [(_joined(case) or "no devices play a part", own, main) for case, own, main in cells])]
+    named = differing[-1]
+    groups: dict[str, list[tuple[str, Row, Row]]] = {}
+    for case, own, main in cells:
+        shared = _joined(part for place, part in enumerate(case) if place != named)
+        groups.setdefault(shared, []).append((case[named], own, main))
+    return list(groups.items())
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return ", ".join(filter(None, parts)).replace(", against ", " against ")
 
 
 def _describe(row: Row, known: dict[tuple[str, str], str]) -> None:
@@ -144,6 +165,6 @@ def _differences(connection: duckdb.DuckDBPyConnection, own: str) -> tuple[list[
     told = []
     for row in found:
         unit = "" if row["unit"] in (None, "1") else f" {row['unit']}"
-        instead = f" instead of {figures.plain(row['other_value'])}" if row["other"] else ""
-        told.append(words.of_a_device(f"{row['name']} {figures.plain(row['value'])}{unit}{instead}"))
+        instead = f" instead of {words.given(row['other_value'])}" if row["other"] else ""
+        told.append(words.of_a_device(f"{row['name']} {words.given(row['value'])}{unit}{instead}"))
     return told[:DIFFERENCES_SHOWN], max(0, len(told) - DIFFERENCES_SHOWN)

@@ -9,8 +9,9 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.decisions import PAIR, in_order
-from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_ATTRIBUTION, Row, grouped
+from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped
 from edgecarbon.report import provenance, words
+from edgecarbon.vocabulary import PRIOR_WORDS
 
 OPEN_PAIRS, TOLD_PAIRS = 1, 4
 """Pairs of a workload that stand open, and those of which the sentence stands; a reader unfolds the others."""
@@ -93,7 +94,7 @@ def _pair(key: tuple[str, ...], tables: Tables, known: dict[tuple[str, str], str
         _describe(row, labels, told)
     for row in inputs:
         _describe_input(row, told)
-    main = main_row(verdicts)
+    main = words.main_row(verdicts)
     ranking = [row for row in inputs if row["attribution"] == main["attribution"]]
     shown = _shown(ranking, main["deciding_input"])
     attributions = [row["attribution"] for row in verdicts if row is not main]
@@ -120,11 +121,6 @@ def _pair(key: tuple[str, ...], tables: Tables, known: dict[tuple[str, str], str
         standard=[(ATTRIBUTIONS.get(name, name), some) for (name,), some in grouped(conventions, "attribution")],
         conventions=list(dict.fromkeys(convention(row) for row in conventions)),
     )
-
-
-def main_row(members: list[Row]) -> Row:
-    """The row under the main attribution, or the first where there is none."""
-    return next((row for row in members if row["attribution"] == MAIN_ATTRIBUTION), members[0])
 
 
 def side(ratio: float | None) -> str:
@@ -182,15 +178,15 @@ def _describe(row: Row, labels: dict[tuple[str, str], Row], told: str) -> None:
 def _describe_input(row: Row, told: str) -> None:
     """The cells of a row of `sensitivity`."""
     row["about"] = told
-    row["prior"] = words.PRIOR_WORDS.get(row["distribution"], row["distribution"] or "–")
+    row["prior"] = PRIOR_WORDS.get(row["distribution"], row["distribution"] or "–")
     row["unit_words"] = "" if row["unit"] == "1" else row["unit"] or ""
     ends = row["low"], row["high"]
     # An energy is a result of runs, with as many digits as its interval carries; the others stand as they were given.
     if row["unit_words"].startswith("J/"):
         row["value_words"], row["range"] = figures.interval(row["value"], *ends)
     else:
-        row["value_words"] = figures.plain(row["value"])
-        row["range"] = "" if None in ends else f"{figures.plain(row['low'])}–{figures.plain(row['high'])}"
+        row["value_words"] = words.given(row["value"])
+        row["range"] = "" if None in ends else f"{words.given(row['low'])}–{words.given(row['high'])}"
     row["value_words"] = f"{row['value_words']} {row['unit_words']}".rstrip()
     for name in ("morris_mu_star", "morris_sigma", "ratio_at_low", "ratio_at_high"):
         row[f"{name}_words"] = "–" if row[name] is None else figures.significant(row[name])
@@ -228,11 +224,13 @@ def _energy_sentence(row: Row) -> str:
     start = f"{edge} uses {uses} {cloud}"
     if not needed:
         return f"{start}; under {row['attribution_words']} no energy ratio lets it break even, so the cloud emits less."
-    if max(needed, 1 / needed) < _EQUAL:
-        breaks = "it breaks even at about equal energy"
-    else:
-        breaks = f"it needs {_times(needed)} to break even" if needed > 1 else f"it breaks even at {_times(needed)}"
-    return f"{start}; under {row['attribution_words']} {breaks}, so the {row['winner']} emits less."
+    if max(needed / ratio, ratio / needed) < _EQUAL:
+        under = f"under {row['attribution_words']} that is about where both emit the same"
+        return f"{start}; {under}, the {row['winner']} barely less."
+    would = "about as much" if max(needed, 1 / needed) < _EQUAL else _times(needed)
+    than = "as" if would == "about as much" else "than"
+    even = f"both would emit the same if it used {would} {than} {cloud}"
+    return f"{start}; under {row['attribution_words']} {even}, so the {row['winner']} emits less."
 
 
 def _turn_sentence(row: Row) -> str:
@@ -249,6 +247,6 @@ def _labels(tables: Tables, key: tuple[str, ...]) -> dict[tuple[str, str], Row]:
 
 def _main_of(members: list[Row], labels: dict[tuple[str, str], Row], known: dict[tuple[str, str], str]) -> Row:
     """A pair's row of `break_even` under the main attribution, with its cells."""
-    row = main_row(members)
+    row = words.main_row(members)
     _describe(row, labels, provenance.of_pair(row, known))
     return row

@@ -8,8 +8,9 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.fleet_compare import CARBON, carbon_run_words
-from edgecarbon.charts.style import ATTRIBUTIONS, Row, boundary_words, grouped, rows
+from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped, rows
 from edgecarbon.report import provenance, words
+from edgecarbon.vocabulary import boundary_words
 
 VIRTUAL_FLEET = "virtual hosts on one machine"
 VIRTUAL_ENERGY = "the energy is that machine's estimate, not the devices'"

@@ -7,8 +7,9 @@ from typing import Any
 import duckdb
 
 from edgecarbon.charts import figures
-from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_SCENARIO, Row, boundary_words, grouped, rows
+from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_SCENARIO, Row, grouped, rows
 from edgecarbon.report import provenance
+from edgecarbon.vocabulary import boundary_words
 
 ROWS_SHOWN = 120
 

@@ -12,6 +12,8 @@ from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_SCENARIO, Row, grouped, r
 from edgecarbon.report import provenance
 
 PAIRS_SHOWN = 60
+SMALL_AMOUNT = 0.01
+"""Below it an amount has an SI prefix, as 2.0 µUSD."""
 
 _OWNER = """
 SELECT o.* FROM owner o LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
@@ -79,15 +81,30 @@ def _describe(row: Row, told: str) -> None:
     row["cycles"] = "–" if row["full_cycles"] is None else figures.significant(row["full_cycles"])
     row["cost_words"], row["cost_interval"] = "–", ""
     if row["cost"] is not None:
-        middle, row["cost_interval"] = figures.interval(row["cost"], row["cost_low"], row["cost_high"])
-        row["cost_words"] = f"{middle} {currency}".rstrip()
+        row["cost_words"], row["cost_interval"] = _money_range(row["cost"], row["cost_low"], row["cost_high"], currency)
     row["saved"], row["saved_interval"], row["effect"] = _saved(row)
     per_kg = row["cost_per_kg_saved"]
-    row["per_kg"] = "" if per_kg is None else f"{figures.significant(per_kg)} {currency} a kg"
+    row["per_kg"] = "" if per_kg is None else f"{_money(per_kg, currency)} a kg"
 
 
 def _money(amount: float | None, currency: str) -> str:
-    return "–" if amount is None else f"{figures.significant(amount)} {currency}".rstrip()
+    if amount is None:
+        return "–"
+    divisor, letter = _prefix(amount)
+    return f"{figures.significant(amount / divisor)} {letter}{currency}".rstrip()
+
+
+def _money_range(amount: float, low: float | None, high: float | None, currency: str) -> tuple[str, str]:
+    """An amount with its currency, and its interval in the same unit."""
+    divisor, letter = _prefix(amount)
+    ends = (None if end is None else end / divisor for end in (low, high))
+    middle, interval = figures.interval(amount / divisor, *ends)
+    return f"{middle} {letter}{currency}".rstrip(), interval
+
+
+def _prefix(amount: float) -> tuple[float, str]:
+    """The SI prefix of a small amount: a short run costs millionths. Whole units and cents are said as everybody does."""
+    return (1.0, "") if abs(amount) >= SMALL_AMOUNT else figures.prefix_for(amount)
 
 
 def _saved(row: Row) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from edgecarbon import __version__
 from edgecarbon.charts import CHARTS, Chart, ChartEntry, decision_charts, export, fleet_charts
-from edgecarbon.charts.style import ATTRIBUTIONS, BOUNDARIES, Row
+from edgecarbon.charts.style import ATTRIBUTIONS, Row
 from edgecarbon.report import (
     claims,
     decisions,
@@ -28,6 +28,7 @@ from edgecarbon.report import (
     tables,
     words,
 )
+from edgecarbon.vocabulary import BOUNDARIES
 
 SECTIONS = {
     "verdict": "Verdict",
@@ -119,6 +120,7 @@ def build(
             charts=_charts(connection, optional),
             provenances=words.PROVENANCE_WORDS,
             boundaries=BOUNDARIES,
+            compared=words.COMPARED,
             attributions=[(ATTRIBUTIONS[name], text) for name, text in words.ATTRIBUTION_WORDS.items()],
             versions=_versions(),
             config_name=config_name,

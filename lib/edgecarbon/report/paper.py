@@ -59,6 +59,7 @@ def verdicts(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
             *(row[name] for name in ("scenario", "workload", "cloud_device", "edge_device", "attribution_words")),
             *(row["ratio"], row["ratio_interval"], _percent(row["probability"]), row["winner"]),
             "yes" if row["flips"] else "no",
+            row["compared"],
             row["caveat"],
         ]
         for row in tables.verdicts(connection)
@@ -139,6 +140,7 @@ PAPER_TABLES = (
             ("P(edge emits less) (%)", RIGHT),
             ("Emits less", LEFT),
             ("Flips", LEFT),
+            ("Compared", LEFT),
             ("Caveat", WRAPPED),
         ),
         verdicts,
@@ -255,6 +257,7 @@ _LATEX = {
     **{letter: f"{{{letter}}}" for letter in "[]*`"},
     "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", '"': "{\\char34}",
     "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "–": "{--}", "—": "{---}", "…": "\\dots{}",
+    "“": "{``}", "”": "{''}",
     figures.MINUS: "$-$", "×": "$\\times$", "·": "$\\cdot$", "±": "$\\pm$", "≤": "$\\leq$", "≥": "$\\geq$",
     "µ": "$\\mu$", "μ": "$\\mu$", "°": "$^\\circ$", "²": "$^2$", "³": "$^3$", "ß": "\\ss{}", "ø": "\\o{}", "Ø": "\\O{}",
     "æ": "\\ae{}", "Æ": "\\AE{}",

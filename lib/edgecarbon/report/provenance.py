@@ -5,8 +5,9 @@ from __future__ import annotations
 import duckdb
 from markupsafe import Markup
 
-from edgecarbon.charts.style import Row, boundary_words, rows
+from edgecarbon.charts.style import Row, rows
 from edgecarbon.report import words
+from edgecarbon.vocabulary import boundary_words
 
 REPEATS = "95 %, from the scatter of repeats and the sensor's own uncertainty"
 MODELLED = "range of the device's data, taken as 95 %"

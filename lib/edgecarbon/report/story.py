@@ -5,8 +5,9 @@ from __future__ import annotations
 import duckdb
 
 from edgecarbon.charts import figures
-from edgecarbon.charts.style import Row, boundary_words, flag_words, grouped, rows, short_boundary
+from edgecarbon.charts.style import Row, grouped, rows
 from edgecarbon.report import provenance
+from edgecarbon.vocabulary import boundary_words, flag_words, short_boundary
 
 # Standard uncertainties to a 95 % interval, for a normal distribution.
 _NORMAL_975 = 1.96

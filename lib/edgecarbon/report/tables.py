@@ -9,15 +9,13 @@ import duckdb
 from edgecarbon.charts import figures
 from edgecarbon.charts.style import (
     ATTRIBUTIONS,
-    FLAG_LABELS,
     MAIN_SCENARIO,
     Row,
-    boundary_words,
-    flag_words,
     grouped,
     rows,
 )
 from edgecarbon.report import provenance, words
+from edgecarbon.vocabulary import FLAG_LABELS, PRIOR_WORDS, boundary_words, flag_words
 
 _DEVICES = """
 WITH facts AS (
@@ -138,6 +136,7 @@ def verdicts(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         row["ratio"], row["ratio_interval"] = (
             ("–", "") if ratio is None else figures.interval(ratio, row["ratio_low"], row["ratio_high"])
         )
+        row["compared"] = words.compared(row)
         row["probability"] = figures.percent(row["probability_edge_wins"])
     return found
 
@@ -151,10 +150,10 @@ def assumptions(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """Every assumption of every scenario, its numbers as they were given."""
     found = rows(connection, _ASSUMPTIONS)
     for row in found:
-        row["value_words"] = figures.plain(row["value"])
+        row["value_words"] = words.given(row["value"])
         ends = row["low"], row["high"]
-        row["range"] = "" if None in ends or ends[0] == ends[1] else "–".join(figures.plain(end) for end in ends)
-        row["prior"] = words.PRIOR_WORDS.get(row["distribution"], "–") if row["range"] else "–"
+        row["range"] = "" if None in ends or ends[0] == ends[1] else "–".join(words.given(end) for end in ends)
+        row["prior"] = PRIOR_WORDS.get(row["distribution"], "–") if row["range"] else "–"
         row["boundary_words"] = boundary_words(row["boundary"]) if row["boundary"] else "–"
         row["about"] = provenance.about(row["provenance"], row["boundary"], row["source"])
         row["interval_kind"] = provenance.SOURCED if row["range"] else ""

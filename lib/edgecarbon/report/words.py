@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from edgecarbon.charts import figures
-from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped
+from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_ATTRIBUTION, Row, grouped
 
 LABELS = {
     "edge": "The edge emits less",
     "cloud": "The cloud emits less",
     "unclear": "Too close to call",
     "flips": "It flips with the attribution",
-    "mixed": "It depends on the devices",
+}
+# How a label counts the pairs of each kind: one, and several.
+_COUNTED = {
+    "cloud": ("the cloud emits less in {}", "the cloud emits less in {}"),
+    "edge": ("the edge emits less in {}", "the edge emits less in {}"),
+    "unclear": ("{} is too close to call", "{} are too close to call"),
+    "flips": ("{} flips with the attribution", "{} flip with the attribution"),
 }
 WHY_IT_FLIPS = (
     "Why it flips: the runs, the energy and the grid are the same each time. The attribution alone differs, that is, "
@@ -37,15 +44,6 @@ PROVENANCE_WORDS = {
     "estimated": "assumed power times utilisation, as no sensor could be read: only as good as the assumption",
     "published": "taken from a paper or a data sheet as it stands",
     "absent": "there is no figure",
-}
-PRIOR_WORDS = {
-    "split_log_uniform": "log-uniform halves",
-    "log_uniform": "log-uniform",
-    "uniform": "uniform",
-    "triangular": "triangular",
-    "normal": "normal, 95 %",
-    "lognormal": "log-normal, 95 %",
-    "student_t": "Student’s t",
 }
 FLAG_REASONS = {
     "short": "The measured window is shorter than a reportable run, 60 s or 100 updates of the sensor: its ends weigh much.",
@@ -71,6 +69,15 @@ FLAG_REASONS = {
     "log_misaligned": "The times in the meter's log do not fit the run's: the window may be cut from the wrong time.",
     "log_partial": "The meter's log does not reach over the whole window: what it lacks is not in the figure.",
 }
+DIRECTLY, BY_ASSUMPTION, IN_DOUBT = "directly", "by assumption", "in doubt"
+COMPARED = {
+    DIRECTLY: "Both energies cover the same, or what lies between them was measured.",
+    BY_ASSUMPTION: "The energies cover different parts of a machine, and the factors named beside the pair bring both to "
+    "the plug. They are assumed; their ranges are in the interval. Wall meters take their place.",
+    IN_DOUBT: "Something is wrong with a figure, or missing from it, that no range accounts for; it is named beside the "
+    "pair. The ratio is shown all the same. Mend the cause and measure again.",
+}
+"""How two energies were set side by side, and what a user does to come to a better one."""
 ATTRIBUTION_WORDS = {
     "sunk": "Nothing of the device's making is charged: it was bought for its owner, and training only borrows it.",
     "marginal_wear": "Only what the run itself uses up is charged: battery cycles and, where claimed, shortened life.",
@@ -88,6 +95,12 @@ class Pair:
     kind: str
     sentence: str
     rows: list[Row]
+
+    @property
+    def compared(self) -> str:
+        """What the reader must know of how the two were set side by side; empty where it is nothing."""
+        how = compared(self.rows[0])
+        return "" if how == DIRECTLY else f"Compared {how}." if how == BY_ASSUMPTION else "In doubt: see why."
 
     @property
     def differs(self) -> bool:
@@ -108,10 +121,24 @@ class Verdict:
     pairs: int
 
 
+def compared(row: Row) -> str:
+    """How the two sides of a row of `verdicts` were set side by side: a key of `COMPARED`."""
+    if not row["comparable"]:
+        return IN_DOUBT
+    return BY_ASSUMPTION if row["bridged_by"] else DIRECTLY
+
+
 def of_a_device(text: str | None, most: int = MOST_LETTERS) -> str:
     """A device's own words as one bounded line, without control characters and marks that turn the line's direction."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text or "").split())
     return line if len(line) <= most else line[:most] + "…"
+
+
+def given(value: float | None) -> str:
+    """A number as its source gave it; what was computed, as a mix of grids, to four digits. Whole numbers stay whole."""
+    if value is None or value == 0 or not math.isfinite(value):
+        return figures.plain(value)
+    return figures.plain(round(value, max(0, 3 - math.floor(math.log10(abs(value))))))
 
 
 def verdicts(rows: list[Row], measured: set[str]) -> list[Verdict]:
@@ -132,40 +159,67 @@ def verdicts(rows: list[Row], measured: set[str]) -> list[Verdict]:
 
 def _label(kinds: list[str]) -> tuple[str, str]:
     """The kind and the label of a workload with such pairs: a flip is never hidden behind a majority."""
-    flips = kinds.count("flips")
-    others = sorted({kind for kind in kinds if kind != "flips"})
-    if not others:
-        return "flips", LABELS["flips"]
-    if len(others) == 1:
-        rest = LABELS[others[0]]
-    else:
-        rest = LABELS["mixed"] if others[:2] == ["cloud", "edge"] else f"The {others[0]}, or too close to call"
-    if not flips:
-        return others[0] if len(others) == 1 else "mixed", rest
-    return "flips", f"{rest}; {flips} of {len(kinds)} pairs {'flips' if flips == 1 else 'flip'}"
+    counts = {kind: kinds.count(kind) for kind in _COUNTED if kind in kinds}
+    kind = "flips" if "flips" in counts else next(iter(counts)) if len(counts) == 1 else "mixed"
+    if len(counts) == 1:
+        return kind, LABELS[kind]
+    parts: list[str] = []
+    for one, count in counts.items():
+        number = f"{count}" if parts else f"{count} of {len(kinds)} pairs"
+        parts.append(_COUNTED[one][count > 1].format(number))
+    text = "; ".join(parts)
+    return kind, f"{text[0].upper()}{text[1:]}"
+
+
+def main_row(members: list[Row]) -> Row:
+    """The row under the main attribution, or the first where there is none."""
+    return next((row for row in members if row["attribution"] == MAIN_ATTRIBUTION), members[0])
 
 
 def _pair(cloud: str, edge: str, rows: list[Row]) -> Pair:
     winners = {row["winner"] for row in rows}
     kind = "flips" if rows[0]["flips"] else winners.pop() if len(winners) == 1 else "unclear"
-    return Pair(cloud, edge, kind, _sentence(kind, rows), rows)
+    return Pair(cloud, edge, kind, _sentence(rows), rows)
 
 
-def _sentence(kind: str, rows: list[Row]) -> str:
+def _sentence(rows: list[Row]) -> str:
+    """Who emits less under the main attribution, how many times and how sure; then whether the others differ."""
     known = [row for row in rows if row["ratio_cloud_over_edge"]]
     if not known:
         return "No ratio: the energy of one side is absent."
-    by_side = {
-        side: [row for row in known if (row["ratio_cloud_over_edge"] > 1) == (side == "edge")]
-        for side in ("edge", "cloud")
-    }
-    leaning = max(by_side, key=lambda side: len(by_side[side]))
-    if kind == "flips":
-        sides = [f"the {side} emits {_less(mine)} under {_listed(mine)}" for side, mine in by_side.items()]
-        return f"The winner flips: {', '.join(sides)}.{_doubt(known)}"
-    if kind == "unclear":
-        return f"The {leaning} seems to emit {_less(by_side[leaning])}.{_doubt(known)}"
-    return f"The {leaning} emits {_less(known)} under every attribution."
+    main = main_row(known)
+    seems = "seems to emit" if main["winner"] == "unclear" else "emits"
+    first = f"The {_side(main)} {seems} {_less(main)} under {_listed([main])} ({_certainty(main)})."
+    others = [row for row in known if row is not main]
+    turned = [row for row in others if _side(row) != _side(main)]
+    same = [row for row in others if _side(row) == _side(main)]
+    if turned:
+        flips = f" The winner flips: the {_side(turned[0])} emits {_by_factor(turned)}"
+        second = f"{flips}; the {_side(main)} emits {_by_factor(same)}." if same else f"{flips}."
+    else:
+        second = f" So under every other attribution: {_by_factor(same)}." if same else ""
+    return f"{first}{second}{_doubt(known)}"
+
+
+def _side(row: Row) -> str:
+    """Who emits less by the median."""
+    return "edge" if row["ratio_cloud_over_edge"] > 1 else "cloud"
+
+
+def _certainty(row: Row) -> str:
+    """The interval of how many times less, and in what share of draws: `median; 5–95 %: 1.4–2.9; less in 97 % of the draws`."""
+    parts = ["median"]
+    low, high, odds = row["ratio_low"], row["ratio_high"], row["probability_edge_wins"]
+    if low and high:
+        if _side(row) == "cloud":
+            low, high = 1 / high, 1 / low
+        _, ends = figures.interval(_factor(row), low, high)
+        if low < 1:
+            ends = f"{figures.significant(1 / low)} times more to {figures.significant(high)} times less"
+        parts.append(f"5–95 %: {ends}")
+    if odds is not None:
+        parts.append(f"less in {figures.percent(odds if _side(row) == 'edge' else 1 - odds)} of the draws")
+    return "; ".join(parts)
 
 
 def _doubt(rows: list[Row]) -> str:
@@ -176,15 +230,19 @@ def _doubt(rows: list[Row]) -> str:
     return f" It is not sure {where}."
 
 
-def _less(rows: list[Row]) -> str:
-    """How many times less the lower side emits, over the rows, from the median ratios."""
-    factors = [max(row["ratio_cloud_over_edge"], 1 / row["ratio_cloud_over_edge"]) for row in rows]
-    low, high = figures.significant(min(factors)), figures.significant(max(factors))
-    if max(factors) < _EQUAL:
-        return "barely less"
-    if min(factors) < _EQUAL:
-        return f"up to {high} times less"
-    return f"{low} times less" if low == high else f"{low} to {high} times less"
+def _factor(row: Row) -> float:
+    """How many times less the lower side emits, by the median."""
+    return float(max(row["ratio_cloud_over_edge"], 1 / row["ratio_cloud_over_edge"]))
+
+
+def _less(row: Row) -> str:
+    return "barely less" if _factor(row) < _EQUAL else f"{figures.significant(_factor(row))} times less"
+
+
+def _by_factor(rows: list[Row]) -> str:
+    """Each median and the attributions that have it: `2.0 times less under sunk, barely less under used hours`."""
+    texts = dict.fromkeys(_less(row) for row in rows)
+    return ", ".join(f"{text} under {_listed([row for row in rows if _less(row) == text])}" for text in texts)
 
 
 def _listed(rows: list[Row]) -> str:
@@ -198,17 +256,22 @@ def _and(words: Iterable[str]) -> str:
 
 
 def _summary(pairs: list[Pair]) -> str:
+    """Between which pairs the medians lie under the main attribution, and how many pairs are sure."""
     if len(pairs) == 1:
         return f"One pair of devices, {pairs[0].cloud} against {pairs[0].edge}."
-    counts = {kind: sum(pair.kind == kind for pair in pairs) for kind in ("flips", "edge", "cloud", "unclear")}
-    words = {
-        "flips": ("flips", "flip", "with the attribution"),
-        "edge": ("favours", "favour", "the edge under every attribution"),
-        "cloud": ("favours", "favour", "the cloud under every attribution"),
-        "unclear": ("is", "are", "too close to call under some attribution"),
-    }
-    parts = [f"{count} {words[kind][count > 1]} {words[kind][2]}" for kind, count in counts.items() if count]
-    return f"Of {len(pairs)} pairs of devices, {_and(parts)}."
+    known = [main_row([row for row in pair.rows if row["ratio_cloud_over_edge"]] or pair.rows) for pair in pairs]
+    known = sorted((row for row in known if row["ratio_cloud_over_edge"]), key=lambda row: row["ratio_cloud_over_edge"])
+    if not known:
+        return f"{len(pairs)} pairs of devices, none with a ratio."
+    ends = " to ".join(
+        f"the {_side(row)} emitting {_less(row)} ({row['cloud_device']} against {row['edge_device']})"
+        for row in (known[0], known[-1])
+    )
+    sure = sum(row["winner"] != "unclear" for row in known)
+    return (
+        f"Under {_listed(known[:1])} the medians of {len(known)} pairs reach from {ends}; in {sure} of them one side emits "
+        "less in 95 % of the draws."
+    )
 
 
 def notes(devices: list[Row], missing: bool = False) -> list[str]:

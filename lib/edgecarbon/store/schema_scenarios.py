@@ -48,8 +48,9 @@ ratio_high | DOUBLE | 1 | 95 % quantile of the ratio
 probability_edge_wins | DOUBLE | 1 | share of the draws in which the edge emits less
 winner | VARCHAR | | edge, cloud, or unclear where the probability lies within 0.05 to 0.95
 flips | BOOLEAN | | whether the winner by the median differs between attributions for this pair
-comparable | BOOLEAN | | whether both figures are of one kind and quality
-caveat | VARCHAR | | why they are not, or what to keep in mind
+comparable | BOOLEAN | | false where something casts doubt on a figure that no range accounts for
+caveat | VARCHAR | | what that is, or what to keep in mind, in words
+bridged_by | VARCHAR[] | | assumptions by whose factors energies of different boundaries are brought to the plug; empty without
 """,
 )
 

@@ -89,7 +89,7 @@ function tell(outcome) {
   result.className = `outcome verdict ${winner}`;
   const sidesWon = new Set(outcomes.map((one) => one.ratio > 1));
   result.querySelector(".label").textContent = labels[winner];
-  result.querySelector(".ratio").textContent = `Cloud over edge ${number(ratio)} (${number(low)}–${number(high)}). ` +
+  result.querySelector(".ratio").textContent = `Cloud over edge ${number(ratio)}, the median of the draws (5–95 %: ${number(low)}–${number(high)}). ` +
     `The edge wins in ${percent(probability)} of the draws.` + (sidesWon.size > 1 ? " The winner flips with the attribution." : "");
   result.querySelector(".even").textContent = even === null
     ? "No energy ratio breaks even: moving the edge’s data alone emits more than the cloud."
