@@ -132,11 +132,16 @@ def change_scenario(project: Path, number: int) -> None:
     path.write_text(re.sub(r"zone: [A-Z]{3}, year", f"zone: {zone}, year", path.read_text(encoding="utf-8")))
 
 
+def environment(**more: str) -> dict[str, str]:
+    """That of a user's start, which finds the project compiled by an earlier one."""
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}, **more}
+
+
 def snakemake(project: Path, cores: int) -> float:
     """Start the analysis as a user does; returns wall seconds."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--allowed-rules", *RULES, "--", *TARGETS]
     start = time.perf_counter()
-    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
     if run.returncode:
         sys.exit(run.stdout + run.stderr)
     return time.perf_counter() - start
@@ -152,9 +157,8 @@ def scripts(project: Path) -> Iterator[tuple[str, list[str]]]:
     """Each script of the analysis in its order, with its arguments, as the rules call it."""
     config = str(next((project / "results/configs").glob("*.json")).relative_to(project))
     name = Path(SCENARIO).stem
-    outputs = [str(path.relative_to(project)) for path in (project / "results/carbon" / name).glob("*.parquet")]
     database = ["--database", "results/edgecarbon.duckdb"]
-    yield "carbon", ["--config", config, "--scenario", SCENARIO, "--out", *outputs]
+    yield "carbon", ["--config", config, "--scenario", SCENARIO, "--out", f"results/carbon/{name}"]
     yield "database", ["--config", config, "--out", database[1]]
     yield "charts", [*database, "--out", "results/charts"]
     yield "page", ["--config", config, *database, "--out", "results/report.html"]
@@ -163,10 +167,11 @@ def scripts(project: Path) -> Iterator[tuple[str, list[str]]]:
 
 def run_script(project: Path, name: str, arguments: list[str]) -> Told:
     """Seconds and peak memory of one script in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(project / "lib")}
     command = [sys.executable, f"workflow/scripts/{name}.py", *arguments]
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=project, env=environment(PYTHONPATH=str(project / "lib")), stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

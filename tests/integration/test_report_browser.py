@@ -84,7 +84,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         connection.execute("UPDATE runs SET flags = ? WHERE run_id = 'opt-125m/workstation/r1'", [list(FLAG_LABELS)])
     with duckdb.connect(str(database), read_only=True) as connection:
         report.build(connection, folder / "report.html", config_name="config/config.yaml", seed=1)
-        save(CHARTS["power"].draw(connection), folder / "power.svg", folder / "power.html")
+        save([("power", CHARTS["power"].draw(connection))], folder)
     return folder
 
 

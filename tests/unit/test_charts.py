@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 
 import report_database
-from edgecarbon.charts import CHARTS, export, save, save_all, series, style
+from edgecarbon.charts import CHARTS, export, save, series, style
 
 Spec = dict[str, Any]
 
@@ -337,29 +337,40 @@ def test_a_verdict_without_a_ratio_is_left_to_the_table(empty: duckdb.DuckDBPyCo
 
 
 def test_save_writes_svg_and_html_that_needs_nothing(tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
-    svg, page = tmp_path / "new" / "c.svg", tmp_path / "new" / "c.html"
-    save(CHARTS["energy_per_step"].draw(database), svg, page)
-    assert ElementTree.parse(svg).getroot().tag.endswith("svg")
-    text = page.read_text(encoding="utf-8").replace(export.javascript_bundle(), "")
+    save([("c", CHARTS["energy_per_step"].draw(database))], tmp_path / "new")
+    assert ElementTree.parse(tmp_path / "new/c.svg").getroot().tag.endswith("svg")
+    text = (tmp_path / "new/c.html").read_text(encoding="utf-8").replace(export.javascript_bundle(), "")
     assert "<title>Energy per training step</title>" in text
     for loads in ('src="', "src='", "<link", "@import", "cdn."):
         assert loads not in text
 
 
-def test_charts_saved_together_are_those_saved_alone(tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
+def test_charts_saved_together_are_each_their_own(tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
     drawn = {name: CHARTS[name].draw(database) for name in ("energy_per_step", "training", "verdict")}
-    save_all(drawn.items(), tmp_path / "all")
-    assert len(list((tmp_path / "all").iterdir())) == 2 * len(drawn)
+    save(drawn.items(), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2 * len(drawn)
     for name, chart in drawn.items():
-        save(chart, tmp_path / f"{name}.svg", tmp_path / f"{name}.html")
-        for file in (f"{name}.svg", f"{name}.html"):
-            assert (tmp_path / "all" / file).read_bytes() == (tmp_path / file).read_bytes()
+        spec = export.specification(chart)
+        assert (tmp_path / f"{name}.svg").read_text(encoding="utf-8") == drawn_svg(spec)
+        assert export.script_json(spec) in (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+
+
+def test_a_drawing_is_kept_until_its_chart_changes(tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
+    charts = {name: CHARTS[name].draw(database) for name in ("energy_per_step", "verdict")}
+    save([("c", charts["verdict"])], tmp_path / "first", tmp_path)
+    (drawing,) = (tmp_path / "drawings").iterdir()
+    assert drawing.read_bytes() == (tmp_path / "first/c.svg").read_bytes()
+    drawing.write_text("<svg>of an earlier start</svg>", encoding="utf-8")
+    save([(name, charts[name]) for name in charts], tmp_path / "second", tmp_path)
+    assert (tmp_path / "second/verdict.svg").read_bytes() == drawing.read_bytes()
+    assert b"Energy per training step" in (tmp_path / "second/energy_per_step.svg").read_bytes()
+    assert len(list((tmp_path / "drawings").iterdir())) == 2
 
 
 def test_a_chart_that_cannot_be_drawn_ends_all_of_it(tmp_path: Path) -> None:
     broken = style.stacked([style.marks([{"a": 1}]).mark_text(text={"expr": "no such thing("})], "broken", [])
     with pytest.raises(RuntimeError, match="ended before all were drawn"):
-        save_all([("first", broken), ("second", broken)], tmp_path)
+        save([("first", broken), ("second", broken)], tmp_path)
 
 
 def test_putting_panels_together_leaves_them_as_they_were() -> None:
@@ -418,9 +429,8 @@ def test_names_cannot_break_out_of_the_page(tmp_path: Path, empty: duckdb.DuckDB
         empty, "runs", run_id="w/d/r1", workload=hostile, device=hostile, repeat=1, role="edge", steps=10, tokens=10,
         record_kind="measured", provenance="measured", boundary="wall", energy_joules=1.0, energy_status="complete",
     )  # fmt: skip
-    page = tmp_path / "c.html"
-    save(CHARTS["energy_per_step"].draw(empty), tmp_path / "c.svg", page)
-    assert "alert(1)</script>" not in page.read_text(encoding="utf-8")
+    save([("c", CHARTS["energy_per_step"].draw(empty))], tmp_path)
+    assert "alert(1)</script>" not in (tmp_path / "c.html").read_text(encoding="utf-8")
     ElementTree.parse(tmp_path / "c.svg")
 
 

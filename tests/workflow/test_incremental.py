@@ -52,7 +52,7 @@ def test_scenario_changed_that_another_is_based_on(finished):
     mine = "based_on: default\ntitle: Mine\ndescription: Made for a test.\n"
     (folder / "mine.yaml").write_text(mine)
     finished.write_config(lambda data: data.update(scenarios=["default", "mine"]))
-    tables = [f"results/carbon/{name}/carbon.parquet" for name in ("default", "mine")]
+    tables = [f"results/carbon/{name}" for name in ("default", "mine")]
     assert finished.run_well(*tables) == {"carbon": 1}
     (folder / "mine.yaml").write_text(mine + "# a remark that changes the file\n")
     assert finished.run_well("--dry-run", *tables) == {"carbon": 1}

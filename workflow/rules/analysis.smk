@@ -1,20 +1,6 @@
 import json
 
 PARQUET = ["run", "readings", "steps", "samples"]
-SCENARIO_TABLES = [
-    "carbon",
-    "verdicts",
-    "assumptions",
-    "break_even",
-    "sensitivity",
-    "standard",
-    "break_even_maps",
-    "owner",
-    "claims",
-    "instrument",
-    "projections",
-    "fleet_carbon",
-]
 FLEET_TABLES = [f"{folder}/fleet_runs.parquet" for folder in PROJECT.fleet_folders]
 
 
@@ -51,10 +37,8 @@ rule carbon:
         bases=lambda wildcards: PROJECT.scenario_files(wildcards.scenario)[:-1],
         scenario="config/scenarios/{scenario}.yaml",
     output:
-        expand(
-            "results/carbon/{{scenario}}/{table}.parquet",
-            table=SCENARIO_TABLES,
-        ),
+        # One folder: of each output Snakemake notes every input, and of these there are as many as runs.
+        directory("results/carbon/{scenario}"),
     log:
         "results/logs/carbon/{scenario}.log",
     conda:
@@ -91,7 +75,7 @@ rule database:
         validations=VALIDATION_TABLES,
         published="results/parquet/published/papers/published_jobs.parquet",
         carbon=expand(
-            "results/carbon/{scenario}/carbon.parquet",
+            "results/carbon/{scenario}",
             scenario=PROJECT.experiment.scenarios,
         ),
     output:

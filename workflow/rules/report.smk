@@ -12,6 +12,8 @@ rule charts:
         ),
     log:
         "results/logs/charts.log",
+    # Before the tables: these two take longest.
+    priority: 1
     conda:
         "../envs/edgecarbon.yaml"
     shell:
@@ -27,6 +29,7 @@ rule page:
         report("results/report.html", caption="../report/page.rst", category="Report"),
     log:
         "results/logs/page.log",
+    priority: 1
     conda:
         "../envs/edgecarbon.yaml"
     params:

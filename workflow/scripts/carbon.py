@@ -31,8 +31,7 @@ def main(args):
     for device, measured in measured_facts(runs, totals).items():
         facts[device] |= measured
     result = evaluate(scenario, inputs, facts, runs)
-    folder = Path(args.out[0]).parent
-    write_result(result, folder)
+    write_result(result, args.out)
     judge = replace(result.judge, plans=PLANS)
     tables = decision_rows(judge, result.pairs, inputs.claims, CACHE, code_version())
     fleets = read_fleets(project.fleet_folders)
@@ -45,7 +44,7 @@ def main(args):
         {name: arm.lifetime.value for name, arm in result.judge.arms.items()},
         exchanges_weights=scenario.settings.traffic.weights_every_steps is not None,
     )
-    write_tables(tables, folder, [table for table in SCENARIO_TABLES if table.name in tables])
+    write_tables(tables, args.out, [table for table in SCENARIO_TABLES if table.name in tables])
 
 
 def code_version():
@@ -55,4 +54,4 @@ def code_version():
 
 
 if __name__ == "__main__":
-    script.run(main, config=Path, scenario=Path, out=list)
+    script.run(main, config=Path, scenario=Path, out=Path)

@@ -14,7 +14,7 @@ def main(args):
         more = (
             (name, chart) for draw in (charts.fleet_charts, charts.decision_charts) for name, _, chart in draw(database)
         )
-        charts.save_all(chain(drawn, more), args.out, CACHE)
+        charts.save(chain(drawn, more), args.out, CACHE)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecarbon import kept
 from edgecarbon.carbon.breakeven import break_even_rows, map_rows
 from edgecarbon.carbon.claims import claim_rows
 from edgecarbon.carbon.instrument import instrument_rows
@@ -64,18 +66,12 @@ def _kept(
     if cache is None:
         return work_out(judge, pair)
     file = cache / f"{fingerprint(judge, pair, code)}.json"
-    try:
-        found: dict[str, list[Row]] = json.loads(file.read_text(encoding="utf-8"))
+    with contextlib.suppress(ValueError, AttributeError):
+        found: dict[str, list[Row]] = json.loads(kept.read(file) or b"")
         if found.keys() == set(PER_PAIR):
-            file.touch()  # still in use: what is not can be told by its age
             return found
-    except (OSError, ValueError, AttributeError):
-        pass
     rows = work_out(judge, pair)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(rows), encoding="utf-8")
-    partial.replace(file)
+    kept.keep(file, json.dumps(rows).encode())
     return rows
 
 

@@ -6,16 +6,18 @@ that each is made once in a project.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecarbon import kept
 from edgecarbon.carbon.draws import Array, Column, Plan
 
 LEVELS = 4
@@ -86,14 +88,11 @@ def _kept(folder: Path | None, name: str, make: Callable[[], Array]) -> Array:
     if folder is None:
         return make()
     file = folder / f"{name}-salib-{version('SALib')}-scipy-{version('scipy')}.npy"
-    try:
-        found: Array = np.load(file)
-        file.touch()  # still in use: what is not can be told by its age
-    except (OSError, ValueError, EOFError):
-        found = make()
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{file.name}.{os.getpid()}.partial"
-        with partial.open("wb") as target:
-            np.save(target, found)
-        partial.replace(file)
-    return found
+    with contextlib.suppress(ValueError, EOFError):
+        found: Array = np.load(BytesIO(kept.read(file) or b""))
+        return found
+    made = make()
+    content = BytesIO()
+    np.save(content, made)
+    kept.keep(file, content.getvalue())
+    return made

@@ -9,7 +9,7 @@ import duckdb
 from altair.utils.schemapi import debug_mode
 
 from edgecarbon.charts import break_even_map, carbon, decisions, energy, fleet, fleet_compare, fleet_scaling, series
-from edgecarbon.charts.export import save, save_all
+from edgecarbon.charts.export import save
 from edgecarbon.charts.style import Chart, is_empty
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "decision_charts",
     "fleet_charts",
     "save",
-    "save_all",
 ]
 
 

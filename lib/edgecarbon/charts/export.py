@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,10 +15,12 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from edgecarbon.charts import renderer
+from edgecarbon import kept
+from edgecarbon.charts.renderer import Renderer
 from edgecarbon.charts.style import Chart
 
 VEGALITE_VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+_VERSIONS = f"{VEGALITE_VERSION}-{version('vl-convert-python')}"
 # No menu entry that would leave the page.
 EMBED_OPTIONS = {"renderer": "svg", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
 
@@ -72,81 +72,54 @@ def javascript_bundle(kept_in: Path | None = None) -> str:
     Args:
         kept_in: folder that keeps it for other processes: making it takes seconds. None keeps nothing.
     """
-    file = None if kept_in is None else kept_in / f"vega-{VEGALITE_VERSION}-{version('vl-convert-python')}.js"
-    if file is not None and file.exists():
-        return file.read_text(encoding="utf-8")
+    file = None if kept_in is None else kept_in / f"vega-{_VERSIONS}.js"
+    if file is not None and (found := kept.read(file)) is not None:
+        return found.decode()
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGALITE_VERSION)
     if "</script" in bundle.lower():
         raise ValueError("the JavaScript bundle cannot stand inside a script element")
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(bundle, encoding="utf-8")
-        partial.replace(file)
+        kept.keep(file, bundle.encode())
     return bundle
 
 
-def save(chart: Chart, svg_path: Path, html_path: Path, kept_in: Path | None = None) -> None:
-    """Write the chart as SVG, and as one interactive HTML file that needs no network; `kept_in` as `javascript_bundle`."""
-    for path in (svg_path, html_path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    spec = specification(chart)
-    svg_path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGALITE_VERSION), encoding="utf-8")
-    html_path.write_text(_page(spec, kept_in), encoding="utf-8")
+def save(charts: Iterable[tuple[str, Chart]], folder: Path, kept_in: Path | None = None) -> None:
+    """Write each chart into the folder as NAME.svg, and as NAME.html, which is interactive and needs no network.
 
-
-def save_all(charts: Iterable[tuple[str, Chart]], folder: Path, kept_in: Path | None = None) -> None:
-    """Write each chart into the folder as NAME.svg and NAME.html, as `save` does.
-
-    Drawing the SVGs takes most of the time, and holds Python's lock: another process does it, while the next charts are
-    made here.
+    While one is drawn, the next is made.
 
     Args:
         charts: name and chart; each is taken when the one before it has been handed on.
         folder: it is made.
-        kept_in: as `javascript_bundle`.
+        kept_in: as `javascript_bundle`; it also keeps the SVGs, since most charts are those of the last start.
 
     Raises:
         RuntimeError: a chart could not be drawn; why is on standard error.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    process = _renderer()
+    with Renderer() as renderer, ThreadPoolExecutor(1) as pool:
 
-    def draw(path: Path, spec: dict[str, Any]) -> None:
-        path.write_text(_drawn_by(process, spec), encoding="utf-8")
+        def draw(path: Path, spec: dict[str, Any]) -> None:
+            path.write_bytes(_svg(spec, renderer, kept_in))
 
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            waiting = []
-            for name, chart in charts:
-                spec = specification(chart)
-                waiting.append(pool.submit(draw, folder / f"{name}.svg", spec))
-                (folder / f"{name}.html").write_text(_page(spec, kept_in), encoding="utf-8")
-            for drawing in waiting:
-                drawing.result()
-    finally:
-        process.communicate()  # it ends, as nothing more can come
+        waiting = []
+        for name, chart in charts:
+            spec = specification(chart)
+            waiting.append(pool.submit(draw, folder / f"{name}.svg", spec))
+            (folder / f"{name}.html").write_text(_page(spec, kept_in), encoding="utf-8")
+        for drawing in waiting:
+            drawing.result()
 
 
-def _renderer() -> subprocess.Popen[str]:
-    # Without -P the folder of this package would stand before all others on the import path.
-    command = [sys.executable, "-P", renderer.__file__]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-
-
-def _drawn_by(process: subprocess.Popen[str], spec: dict[str, Any]) -> str:
-    """The SVG, drawn by a `renderer`."""
-    if process.stdin is None or process.stdout is None:
-        raise ValueError("a renderer is spoken to through its pipes")
-    try:
-        process.stdin.write(json.dumps([spec, VEGALITE_VERSION]) + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-    except BrokenPipeError:
-        answer = ""
-    if not answer:
-        raise RuntimeError("the process that draws charts ended before all were drawn")
-    svg: str = json.loads(answer)
+def _svg(spec: dict[str, Any], renderer: Renderer, kept_in: Path | None) -> bytes:
+    request = json.dumps([spec, VEGALITE_VERSION])
+    if kept_in is None:
+        return renderer.draw(request).encode()
+    file = kept_in / "drawings" / f"{hashlib.sha256(f'{_VERSIONS} {request}'.encode()).hexdigest()}.svg"
+    svg = kept.read(file)
+    if svg is None:
+        svg = renderer.draw(request).encode()
+        kept.keep(file, svg)
     return svg
 
 
