@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
@@ -95,9 +94,7 @@ def _network_of(namespace: str, state: str) -> None:
 
 
 # A stopped process keeps its connections, and a cut-off one its life: two ways of silence, and one of none.
-CASES = [("stopped", "gloo"), ("cut off", "tls")]
-if int(os.environ.get("EDGECARBON_ROUNDS", "1")) > 1:  # as in test_orphans
-    CASES += [("killed", "tls")]
+CASES = [("stopped", "gloo"), ("cut off", "tls"), ("killed", "tls")]
 
 
 @pytest.mark.parametrize(("how", "link"), CASES)

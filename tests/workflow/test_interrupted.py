@@ -72,14 +72,13 @@ def assert_complete(checkout):
 REPORT = "results/report.html"
 STAGES = {
     "while it measures": "results/attempts/tiny/local/*/*/samples.jsonl.gz",
+    "as the result is written": "results/attempts/tiny/local/*/*/result.json",
+    "between measurements and analysis": "results/parquet/tiny/local/*/run.parquet",
     "while the database is built": "results/edgecarbon.duckdb",
 }
-ROUNDS = int(os.environ.get("EDGECARBON_ROUNDS", "1"))  # as in test_orphans
-if ROUNDS > 1:
+if int(os.environ.get("EDGECARBON_ROUNDS", "1")) > 1:  # as in test_orphans
     STAGES |= {
         "before the first measurement": "results/payload.pyz",
-        "as the result is written": "results/attempts/tiny/local/*/*/result.json",
-        "between measurements and analysis": "results/parquet/tiny/local/*/run.parquet",
         "as the record is written": "results/runs/tiny/local/*/record.json",
         "as the report is written": "results/report.html",
     }
@@ -99,7 +98,7 @@ def test_killed_and_started_again(fresh, stage):
     assert fresh.run_well(REPORT) == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM] if ROUNDS > 1 else [signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_hand_in_the_middle(fresh, number):
     process = fresh.start(REPORT)
     wait_for(fresh, "results/attempts/tiny/local/*/*/samples.jsonl.gz", process)

@@ -21,9 +21,9 @@ from test_devices import fleet
 from test_interrupted import kill_everything
 
 ROUNDS = int(os.environ.get("EDGECARBON_ROUNDS", "1"))
-ENDINGS = ["ctrl-c", "kill", "ssh silent", "adb server dies"]
+ENDINGS = ["ctrl-c", "kill", "ssh silent", "adb silent", "adb server dies"]
 if ROUNDS > 1:
-    ENDINGS += ["adb silent", "term", "kill of snakemake alone", "ssh cut"]
+    ENDINGS += ["term", "kill of snakemake alone", "ssh cut"]
 # A device that is away is waited for, and each of these tests takes one away.
 LIMITS = {"wait_s": 20.0, "silence_s": 6.0}
 LONGEST_S = 11.0

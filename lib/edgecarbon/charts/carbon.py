@@ -184,7 +184,7 @@ def _ratios(members: list[style.Row], domain: list[float]) -> style.Layers:
     )
     axis = alt.Axis(values=style.ticks(domain), format="~g")
     x, low, one = (
-        alt.X(f"{field}:Q", scale=scale, axis=axis, title=_RATIO)
+        alt.X(f"{field}:Q", scale=scale, axis=axis, title=f"{_RATIO}: above 1 the edge emits less")
         for field in ("ratio_cloud_over_edge", "ratio_low", "one")
     )
     unity = style.marks([{"one": 1}]).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)

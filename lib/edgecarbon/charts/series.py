@@ -30,19 +30,22 @@ QUALIFY row_number() OVER (PARTITION BY r.workload, r.device ORDER BY r.repeat, 
 ORDER BY size, r.workload, r.role, r.device, r.repeat
 """
 
+_ASKED = "(SELECT unnest($runs) AS run_id, unnest($widths) AS width)"
+
 # Means over equal stretches of time; a counter's power is weighted by the time that it covers, so that energy is kept.
-# One run a query: an equality on the run is what the database can carry down into the view.
-_POWER = """
-SELECT 'power' AS quantity, component, any_value(boundary) AS boundary, any_value(provenance) AS provenance,
+# The list of runs, said once more as a condition, is what the database can carry down into the view.
+_POWER = f"""
+SELECT run_id, 'power' AS quantity, component, any_value(boundary) AS boundary, any_value(provenance) AS provenance,
   avg(t_s) AS t_s, sum(watts * coalesce(interval_s, 1)) / sum(coalesce(interval_s, 1)) AS value
-FROM power WHERE run_id = $run GROUP BY component, floor(t_s / $width) ORDER BY component, t_s
+FROM power JOIN {_ASKED} USING (run_id) WHERE list_contains($runs, run_id)
+GROUP BY run_id, component, floor(t_s / width) ORDER BY component, t_s
 """
 
-_STATE = """
-SELECT quantity, component, NULL AS boundary, any_value(provenance) AS provenance, avg(t_s) AS t_s, avg(value) AS value
-FROM samples JOIN channels USING (run_id, channel)
-WHERE run_id = $run AND quantity IN ('temperature', 'frequency') AND value IS NOT NULL
-GROUP BY quantity, component, floor(t_s / $width) ORDER BY quantity, component, t_s
+_STATE = f"""
+SELECT run_id, quantity, component, NULL AS boundary, any_value(provenance) AS provenance, avg(t_s) AS t_s, avg(value) AS value
+FROM samples JOIN channels USING (run_id, channel) JOIN {_ASKED} USING (run_id)
+WHERE list_contains($runs, run_id) AND quantity IN ('temperature', 'frequency') AND value IS NOT NULL
+GROUP BY run_id, quantity, component, floor(t_s / width) ORDER BY quantity, component, t_s
 """
 
 _WINDOWS = "SELECT name, start_s, end_s FROM windows WHERE run_id = ? ORDER BY start_s"
@@ -79,9 +82,8 @@ def power(connection: duckdb.DuckDBPyConnection) -> style.Chart:
     groups = dict(style.grouped(runs, "workload", "device"))
     shown = dict(list(groups.items())[:DEVICES_SHOWN])
     budget = max(60, min(POINTS_PER_SERIES, POINTS_PER_CHART // max(1, sum(map(len, shown.values())))))
-    points = {
-        key: [point for run in members for point in _thinned(connection, run, budget)] for key, members in shown.items()
-    }
+    of_run = _thinned(connection, [run for members in shown.values() for run in members], budget)
+    points = {key: [point for run in members for point in of_run[run["run_id"]]] for key, members in shown.items()}
     if not any(points.values()):
         return style.no_data(title, "no run in this database has power samples.")
     names = sorted({point["series"] for members in points.values() for point in members})
@@ -106,16 +108,19 @@ def _power_subtitle(runs: list[style.Row], devices: int) -> list[str]:
     return lines
 
 
-def _thinned(connection: duckdb.DuckDBPyConnection, run: style.Row, budget: int) -> list[style.Row]:
-    """A run's points of power, temperature and frequency, about `budget` a component; time 0 is the window's start."""
-    parameters = {"run": run["run_id"], "width": max(run["span_s"] / budget, 1e-6)}
-    found = style.rows(connection, _POWER, parameters) + style.rows(connection, _STATE, parameters)
-    for row in found:
+def _thinned(connection: duckdb.DuckDBPyConnection, runs: list[style.Row], budget: int) -> dict[str, list[style.Row]]:
+    """Each run's points of power, temperature and frequency, about `budget` a component; time 0 is the window's start."""
+    widths = [max(run["span_s"] / budget, 1e-6) for run in runs]
+    parameters = {"runs": [run["run_id"] for run in runs], "widths": widths}
+    zeros_s = {run["run_id"]: run["zero_s"] for run in runs}
+    points: dict[str, list[style.Row]] = {run_id: [] for run_id in zeros_s}
+    for row in style.rows(connection, _POWER, parameters) + style.rows(connection, _STATE, parameters):
         covered = short_boundary(row.pop("boundary"))
         what = f"{covered}, {row['provenance']}" if row["quantity"] == "power" else "temperature, clock"
         row["series"] = f"{row.pop('component')}: {what}"
-        row["run_id"], row["t_s"] = run["run_id"], row["t_s"] - run["zero_s"]
-    return found
+        row["t_s"] -= zeros_s[row["run_id"]]
+        points[row["run_id"]].append(row)
+    return points
 
 
 def _windows(connection: duckdb.DuckDBPyConnection, runs: list[style.Row]) -> list[style.Row]:
