@@ -70,13 +70,19 @@ def test_a_run_is_whole_and_its_bytes_agree_at_both_ends(stand):
 
 
 def test_the_network_is_measured(stand):
-    record = stand.measure(stand.order(None, run="network"), fleet_bench.OPT)
-    links = {(m["name"], link["to"]): link for m in record["members"] for link in m["result"]["fleet"]["links"]}
+    links = _links(stand, "network")
+    if min(link["bytes_per_s"] for link in links) < 7e6:  # what else the machine does may have slowed it down
+        links = _links(stand, "network-again")
     assert len(links) == 6
-    for link in links.values():
-        # Nothing is faster than the limit; what else the machine does may make it slower.
-        assert 3e6 < link["bytes_per_s"] < 11e6
-        assert 0 < link["delay_s"] < 0.2
+    for link in links:
+        assert 7e6 < link["bytes_per_s"] < 11e6
+        assert 0 < link["delay_s"] < 0.05
+
+
+def _links(stand: Stand, run: str) -> list[dict[str, float]]:
+    record = stand.measure(stand.order(None, run=run), fleet_bench.OPT)
+    links = {(m["name"], link["to"]): link for m in record["members"] for link in m["result"]["fleet"]["links"]}
+    return list(links.values())
 
 
 def take_away(process: psutil.Process, how: str) -> None:

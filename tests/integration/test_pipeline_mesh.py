@@ -104,6 +104,14 @@ def test_messages_arrive_whole_whether_awaited_or_early(pair):
     both(lambda: barrier(one, 1), lambda: barrier(two, 1))
 
 
+def test_a_thread_that_begins_after_the_end_ends_without_a_word(pair):
+    one, two = pair.mesh(0), pair.mesh(1)
+    assert pair.join(one, two) == [None, None]
+    pair.close()
+    for begin in (one._read, one._write):
+        begin(1)
+
+
 @pytest.mark.parametrize("wrong", ["another authority", "another run", "another rank"])
 def test_a_wrong_certificate_is_refused(pair, tmp_path, wrong):
     other = tmp_path / "other"

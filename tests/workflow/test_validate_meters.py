@@ -68,7 +68,7 @@ def test_meters_are_held_against_a_wall_meter(fresh, plug):
     estimate = {name: told[name, "estimate/cpu/energy"]["joules"] for name in ("load_50", "load_100")}
     assert estimate["load_50"] < estimate["load_100"]
     # Two processes of one machine, whose clocks are one.
-    assert abs(record["beside"]["clock"]["uncertainty_s"]) < 0.2
+    assert abs(record["beside"]["clock"]["uncertainty_s"]) < 0.05
 
     assert "rule validate_device" not in fresh.run("validate_meters").output  # kept with the device
     # A run beside the same plug, and the table in the database; the report's tables have tests of their own.

@@ -120,7 +120,7 @@ def _swings(members: list[style.Row], default: float | None) -> style.Layers:
     drawn = style.marks(bars).mark_bar(height=11, stroke=_FILL, strokeWidth=1.2)
     swings = drawn.encode(
         y=style.label_axis(1, bars),
-        x=alt.X("from:Q", scale=scale, axis=axis, title="cloud / edge: above 1 the edge emits less"),
+        x=alt.X("from:Q", scale=scale, axis=axis, title="cloud / edge"),
         x2=alt.X2("to:Q"),
         fill=alt.Fill("side:N", title=None, scale=fills),
         tooltip=[

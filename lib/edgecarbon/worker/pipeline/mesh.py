@@ -290,8 +290,8 @@ class Mesh:
 
     def _write(self, peer: int) -> None:
         stream, outbox = self._to[peer], self._outbox[peer]
-        stream.settimeout(self.silence_s)
         try:
+            stream.settimeout(self.silence_s)
             while True:
                 try:
                     kind, key, data, transfer = outbox.get(timeout=BEAT_S)
@@ -314,9 +314,9 @@ class Mesh:
 
     def _read(self, peer: int) -> None:
         stream = self._from[peer]
-        stream.settimeout(self.silence_s)
         header = memoryview(bytearray(_HEADER.size))
         try:
+            stream.settimeout(self.silence_s)
             while True:
                 self._fill(stream, header)
                 start_s = time.monotonic()
