@@ -86,6 +86,11 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         log.close()
 
 
+def _is_adbd(words: list[str]) -> bool:
+    """Whether it is the daemon, and not a shell or a loader with its name among the words."""
+    return "platform-tools/adbd" in " ".join(words) or (bool(words) and Path(words[0]).name == "adbd")
+
+
 KEEPS_NETWORK = ["sleep", "100000"]
 ADBD_SCRIPT = f"""
 ip link set lo up
@@ -106,7 +111,7 @@ class Adbd:
 
     def adb(self, *arguments: str) -> str:
         ended = subprocess.run(
-            ["adb", *arguments], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=30
+            ["adb", *arguments], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=240
         )
         return ended.stdout + ended.stderr
 
@@ -130,7 +135,7 @@ class Adbd:
 
     def daemon(self) -> psutil.Process:
         """The phone's adbd."""
-        return next(one for one, _, words in below(self.process.pid) if "platform-tools/adbd" in " ".join(words))
+        return next(one for one, _, words in below(self.process.pid) if _is_adbd(words))
 
     def start_server(self) -> None:
         """A server in the phone's network, in place of any that a client has started since in the host's."""

@@ -120,11 +120,11 @@ def test_deadline_holds_on_the_host_for_a_job_that_ignores_its_own(bench, monkey
         print(json.dumps({"event": "pid", "pid": os.getpid()}), flush=True)
         sys.stdin.read()  # ends as the payload's guard does
         """,
-        deadline_s=1.0,
+        deadline_s=13.0,  # shell and interpreter begin within it, however slow the machine
         on_event=lambda event: pids.append(event["pid"]),
     )
     outcome = bench.transport().run(job)
-    assert "deadline of 3 s had passed" in outcome.reason
+    assert "deadline of 15 s had passed" in outcome.reason
     assert wait_gone(pids[0])
 
 
@@ -296,9 +296,11 @@ def test_adb_shell_exits_0_when_its_server_dies(adbd):
         env={**os.environ, **adbd.environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert client.stdout.readline() == "begun\n"
-    adbd.kill_server()
-    assert client.wait(30) == 0
-    adbd.start_server()
+    try:
+        adbd.kill_server()
+        assert client.wait(60) == 0
+    finally:
+        adbd.start_server()
 
 
 def test_result_of_a_job_whose_host_was_gone_is_recovered(bench):

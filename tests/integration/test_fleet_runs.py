@@ -58,7 +58,7 @@ def test_a_run_is_whole_and_its_bytes_agree_at_both_ends(stand):
         for peer, moved in part["peers"].items():
             assert moved["sent_bytes"] == parts[peer]["peers"][name]["received_bytes"]
         assert part["busy_s"] > 0
-        assert abs(part["clock_offset_s"]) < 0.01  # one machine, one clock
+        assert abs(part["clock_offset_s"]) <= part["clock_uncertainty_s"] + 1e-3  # one machine, one clock
         kinds = {row[0] for row in part["last_step"]["spans"]}
         assert {"forward", "backward", "optimizer"} <= kinds
     # Keys are on neither end afterwards, and in no record.
@@ -70,19 +70,21 @@ def test_a_run_is_whole_and_its_bytes_agree_at_both_ends(stand):
 
 
 def test_the_network_is_measured(stand):
-    links = _links(stand, "network")
-    if min(link["bytes_per_s"] for link in links) < 7e6:  # what else the machine does may have slowed it down
-        links = _links(stand, "network-again")
-    assert len(links) == 6
-    for link in links:
-        assert 7e6 < link["bytes_per_s"] < 11e6
-        assert 0 < link["delay_s"] < 0.05
+    fastest = {}
+    for number in range(4):  # what else the machine does may slow a link down, and never makes one faster
+        for ends, link in _links(stand, f"network-{number}").items():
+            assert link["bytes_per_s"] < 11e6
+            assert 0 < link["delay_s"] < 0.05
+            fastest[ends] = max(fastest.get(ends, 0.0), link["bytes_per_s"])
+        if min(fastest.values()) > 7e6:
+            break
+    assert len(fastest) == 6
+    assert min(fastest.values()) > 7e6
 
 
-def _links(stand: Stand, run: str) -> list[dict[str, float]]:
+def _links(stand: Stand, run: str) -> dict[tuple[str, str], dict[str, float]]:
     record = stand.measure(stand.order(None, run=run), fleet_bench.OPT)
-    links = {(m["name"], link["to"]): link for m in record["members"] for link in m["result"]["fleet"]["links"]}
-    return list(links.values())
+    return {(m["name"], link["to"]): link for m in record["members"] for link in m["result"]["fleet"]["links"]}
 
 
 def take_away(process: psutil.Process, how: str) -> None:

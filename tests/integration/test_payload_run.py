@@ -5,6 +5,8 @@ import gzip
 import itertools
 import json
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +78,9 @@ def test_progress_is_json_lines(finished):
 def test_nothing_private_is_recorded(finished):
     spec, _ = finished
     text = (spec.parent / "out/result.json").read_text()
-    assert os.uname().nodename not in text.replace("vm", "") or len(os.uname().nodename) < 4
+    name = os.uname().nodename
+    if name not in platform.platform():  # a machine that is called "linux" cannot be told from its system
+        assert re.search(rf"\b{re.escape(name)}\b", text) is None
     assert str(spec.parent) not in text
 
 
@@ -202,17 +206,17 @@ def test_deadline_ends_the_run(tmp_path):
 
 def test_a_host_that_falls_silent_ends_the_run_and_one_that_speaks_is_answered(tmp_path):
     spec = write_job(tmp_path, measurement={"idle_before_s": 60.0})
-    process = start_guarded(spec, "--silence", "3")
+    process = start_guarded(spec, "--silence", "9")
     for _ in range(3):
         process.stdin.write("\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["event"] in ("alive", "phase")
-        time.sleep(1.5)
-    assert process.poll() is None, "three words in 4.5 s are no silence of 3 s"
+        time.sleep(3.5)
+    assert process.poll() is None, "three words in 10.5 s are no silence of 9 s"
     process.stdout.read()
     assert process.wait(60) != 0
     error = result_of(spec)["error"]
-    assert error == {"kind": "interrupted", "message": "nothing was heard from the host for 3 s: the link is gone"}
+    assert error == {"kind": "interrupted", "message": "nothing was heard from the host for 9 s: the link is gone"}
 
 
 def test_a_second_run_on_the_machine_waits_and_is_then_refused(tmp_path):

@@ -22,7 +22,7 @@ RUN = "abcdef0123456789"
 class Pair:
     """Two members in this process."""
 
-    def __init__(self, folder: Path, run: str = RUN, silence_s: float = 3.0, count: int = 2) -> None:
+    def __init__(self, folder: Path, run: str = RUN, silence_s: float = 60.0, count: int = 2) -> None:
         self.folder = folder
         ports = fleet_bench.free_ports(count)
         self.members = [Member(f"member-{rank}", "127.0.0.1", port) for rank, port in enumerate(ports)]
@@ -192,7 +192,7 @@ def _connect(port: int) -> socket.socket:
 def test_a_second_connection_of_a_member_is_turned_away(tmp_path):
     pair = Pair(tmp_path, count=3)
     one, two, three = (
-        Mesh(rank, pair.members, {0, 1, 2}, RUN, tmp_path / f"identity-{rank}.pem", tmp_path / "authority.pem", 3.0)
+        Mesh(rank, pair.members, {0, 1, 2}, RUN, tmp_path / f"identity-{rank}.pem", tmp_path / "authority.pem", 60.0)
         for rank in range(3)
     )
     pair.meshes += [one, two, three]

@@ -24,6 +24,8 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 DESK, PHONE = (1280, 900), (390, 844)
+# A browser that starts cold, or paints a long page in software beside other work, is slow and not at fault.
+PATIENCE_MS = 240_000
 
 # What each chart's drawing shows, in marks that are not text: fewer would mean that a layer is missing.
 MARKS = """figure => ['symbol path', 'rule line', 'rect path', 'line path']
@@ -69,7 +71,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.fail("no Chromium to open the report with; install it: sudo apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -93,6 +95,7 @@ class Watched:
 
     def __init__(self, browser: Browser, size: tuple[int, int]) -> None:
         self.page: Page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        self.page.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))

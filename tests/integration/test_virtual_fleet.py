@@ -106,7 +106,7 @@ def test_hosts_reach_each_other(stand):
     assert listener.stdout.readline() == "ready\n"
     client = f"import socket; c = socket.create_connection(('{stand.hosts['desk']}', 7000)); c.sendall(bytes(1000000))"
     ssh("old", f'{sys.executable} -c "{client}"')
-    assert listener.communicate(timeout=60)[0] == "1000000\n"
+    assert listener.communicate(timeout=240)[0] == "1000000\n"
 
 
 def test_share_of_the_processor_holds(stand):

@@ -200,10 +200,10 @@ def test_a_voltage_is_what_a_battery_can_have(printed: float | None, expected: f
 )  # fmt: skip
 def test_garbage_is_dropped_and_the_next_block_is_read(text: str) -> None:
     blocks = Blocks()
-    started_s = time.monotonic()
+    started_s = time.process_time()
     assert blocks.add(text) == []
     assert [said["charge_counter"] for said in blocks.add("\n" + BLOCK)] == [["3000000"]]
-    assert time.monotonic() - started_s < 0.5
+    assert time.process_time() - started_s < 0.5
 
 
 def test_a_phone_that_draws_from_usb_is_not_drained_whatever_its_status_says() -> None:
@@ -284,9 +284,9 @@ def test_the_loop_reads_sys_and_follows_it(tmp_path: Path) -> None:
             "cpu/frequency": 2028.0, "phone/throttle": 0.0,
         }  # fmt: skip
         assert all("/sys/" in one.source or "thermalservice" in one.source for one in meter.channels())
-        sysfs(root, **{"class/power_supply/battery/charge_counter": "2999000"})
-        until_s = time.monotonic() + 10
-        while meter.read()[0] == 0.0 and time.monotonic() < until_s:
+        (root / "class/power_supply/battery/charge_counter").write_text("2999000\n")
+        until_s = time.monotonic() + 60
+        while not meter.read()[0] and time.monotonic() < until_s:  # nothing while the file is written
             time.sleep(0.05)
         assert meter.read()[0] == pytest.approx(13.86)
     finally:

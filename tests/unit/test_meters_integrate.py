@@ -264,10 +264,10 @@ def test_an_update_that_comes_late_into_a_step_is_no_surge() -> None:
 def test_an_hour_at_10_hz_takes_well_under_a_second() -> None:
     times = [0.1 * i for i in range(36_001)]
     for channel, values in ((COUNTER, [300 * t for t in times]), (POWER, [300 + t % 1 for t in times])):
-        began_s = time.perf_counter()
+        began_s = time.process_time()
         part_time = replace(channel, update_period_s=0.1, duty=0.25)
         assert integrate(part_time, times, values, Window(0, 3600, 0.1)).joules == pytest.approx(1_080_000, rel=0.01)
-        assert time.perf_counter() - began_s < 1
+        assert time.process_time() - began_s < 1
 
 
 def test_window_ends_between_samples_are_interpolated() -> None:

@@ -214,7 +214,7 @@ def test_the_loop_gives_perfetto_its_order_and_passes_on_the_trace(tmp_path: Pat
     (tmp_path / "trace").write_bytes(OTHER + packet(energies(1_000_000), RAILS))
     tools = {
         "adb": f'[ "$1" = get-state ] && {{ echo device; exit; }}\nPATH="{tmp_path}:$PATH" exec sh -c "$3"',
-        "perfetto": f'echo "$*" >"{tmp_path}/asked"; cat >"{tmp_path}/order"; cat "{tmp_path}/trace"; exec sleep 5',
+        "perfetto": f'echo "$*" >"{tmp_path}/asked"; cat >"{tmp_path}/order"; cat "{tmp_path}/trace"; exec sleep 60',
     }
     for name, text in tools.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -223,7 +223,7 @@ def test_the_loop_gives_perfetto_its_order_and_passes_on_the_trace(tmp_path: Pat
     meter = open_meter(Options(adb=[str(tmp_path / "adb")]))
     try:
         assert meter.read()[1:3] == [1.0, 2.0]
-        assert time.monotonic() - started_s < 4  # passed on while perfetto runs
+        assert time.monotonic() - started_s < 30  # passed on while perfetto runs
         assert (tmp_path / "asked").read_text() == "--txt -c - -o -\n"
         order = (tmp_path / "order").read_text()
         assert 'name: "android.power"' in order

@@ -141,9 +141,10 @@ def test_a_late_sample_does_not_shift_the_schedule(tmp_path: Path) -> None:
     times = [row[0] for row in lines(tmp_path / "samples.jsonl.gz")[1:-1]]
     phases = sorted(((t - times[0]) / 0.05 + 0.5) % 1 - 0.5 for t in times if t - times[0] > 0.6)
     assert abs(phases[len(phases) // 2]) < 0.3
-    # Two or three ticks fell out while it slept, and were not made up for in a burst.
-    assert all(b - a > 0.01 for a, b in pairwise(times))
-    assert len(times) <= 31
+    # Two or three ticks fell out while it slept, and were not made up for in a burst: one may be late, and the next in
+    # time, but between a tick and the next but one a period passes.
+    assert all(c - a > 0.04 for a, c in zip(times, times[2:], strict=False))
+    assert len(times) <= (times[-1] - times[0]) / 0.05 + 2
 
 
 def test_watts_of_the_last_second_for_showing() -> None:

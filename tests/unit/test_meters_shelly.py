@@ -185,4 +185,4 @@ def test_a_server_that_hardly_answers_is_not_waited_for(plug: Any) -> None:
     plug.mode = "drip"
     started_s = time.monotonic()
     assert Access().get(f"http://127.0.0.1:{plug.server_port}/rpc/Switch.GetStatus?id=0", 0.2) is None
-    assert time.monotonic() - started_s < 1.0
+    assert time.monotonic() - started_s < len(SWITCH) * 0.05 / 2

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+import peers
+from edgecarbon.worker import awake as module
 from edgecarbon.worker.awake import awake
 
 HOLDS = '#!/bin/sh\necho $$ > "$(dirname "$0")/pid"\nwhile [ "$1" != sh ]; do shift; done\nexec "$@"\n'
@@ -27,8 +29,15 @@ def tools(tmp_path, monkeypatch):
     return tmp_path
 
 
+def holder_of(tools):
+    """Process number of the tool that holds the machine awake, once it has begun."""
+    told = tools / "pid"
+    peers.wait_for(lambda: told.exists() and told.read_text().endswith("\n"), "the holder to begin")
+    return int(told.read_text())
+
+
 def gone(pid):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             os.kill(pid, 0)
@@ -43,7 +52,7 @@ def test_holder_lives_as_long_as_the_run(tools, name):
     tool(tools, name, HOLDS)
     with awake() as held:
         assert held == {"held_by": name, "reason": None}
-        pid = int((tools / "pid").read_text())
+        pid = holder_of(tools)
         os.kill(pid, 0)
     assert gone(pid)
 
@@ -53,16 +62,17 @@ def test_holder_goes_with_a_run_that_is_killed(tools):
     code = "import time\nfrom edgecarbon.worker.awake import awake\nwith awake() as held: print(held, flush=True); time.sleep(60)"
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert "caffeinate" in run.stdout.readline()
-    pid = int((tools / "pid").read_text())
+    pid = holder_of(tools)
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert gone(pid)
 
 
-def test_refusal_and_absence_are_told_and_cost_nothing(tools):
+def test_refusal_and_absence_are_told_and_cost_nothing(tools, monkeypatch):
     with awake() as held:
         assert held["held_by"] is None
         assert "none of caffeinate, systemd-inhibit" in held["reason"]
+    monkeypatch.setattr(module, "_SETTLE_S", 60.0)  # it is waited for no longer than it takes
     tool(tools, "systemd-inhibit", "#!/bin/sh\necho 'Failed to inhibit: Access denied' >&2\nexit 1\n")
     with awake() as held:
         assert held == {"held_by": None, "reason": "systemd-inhibit: Failed to inhibit: Access denied"}

@@ -109,7 +109,7 @@ def test_stopped_by_hand_in_the_middle(fresh, number):
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "Traceback" not in output
-    peers.wait_for(lambda: not left_running(fresh), "everything to be gone", 5)
+    peers.wait_for(lambda: not left_running(fresh), "everything to be gone", 60)
     again = fresh.run(REPORT)
     assert again.returncode == 0, again.output
     assert_complete(fresh)

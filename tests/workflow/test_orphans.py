@@ -66,14 +66,16 @@ def end(process, how, sshd, adbd):
             adbd.kill_server()
         case "adb silent":
             adbd.daemon().suspend()
-    process.communicate(timeout=240)
-    # What was broken is mended, as a person would plug a cable in again.
-    if how == "ssh silent":
-        sshd.cut()
-    elif how == "adb silent":
-        adbd.daemon().resume()
-    elif how == "adb server dies":
-        adbd.start_server()
+    try:
+        process.communicate(timeout=900)
+    finally:
+        # What was broken is mended, as a person would plug a cable in again; and other tests need it, too.
+        if how == "ssh silent":
+            sshd.cut()
+        elif how == "adb silent":
+            adbd.daemon().resume()
+        elif how == "adb server dies":
+            adbd.start_server()
 
 
 def finished(checkout):
@@ -103,7 +105,7 @@ def test_nothing_is_left_behind_lost_or_doubled(fresh, sshd, adbd, tmp_path, how
         ran_to_its_end = process.poll() is not None
         if not ran_to_its_end:
             end(process, how, sshd, adbd)
-        process.communicate(timeout=240)
+        process.communicate(timeout=900)
         wait_until_nothing_runs(tmp_path / "devices", 60)
         moments[
             "after its end" if ran_to_its_end else f"with {len(before) - 2 * (round_number - 1)} of 2 finished"

@@ -65,8 +65,10 @@ def test_meters_are_held_against_a_wall_meter(fresh, plug):
         wall = told[name, "shelly/wall/energy"]
         assert lasted_s[name] == pytest.approx(3, abs=1.5)
         assert abs(wall["joules"] - lasted_s[name] * WATTS) < 3 * wall["uncertainty_joules"]
-    estimate = {name: told[name, "estimate/cpu/energy"]["joules"] for name in ("load_50", "load_100")}
-    assert estimate["load_50"] < estimate["load_100"]
+    watts = {name: told[name, "estimate/cpu/energy"]["joules"] / lasted_s[name] for name in ("load_50", "load_100")}
+    [busiest] = (one["max_watts"] for one in record["result"]["channels"] if one["id"] == "estimate/cpu/energy")
+    # Where other work fills the machine, half a load is as good as a whole one.
+    assert watts["load_50"] < watts["load_100"] or watts["load_50"] > 0.95 * busiest
     # Two processes of one machine, whose clocks are one.
     assert abs(record["beside"]["clock"]["uncertainty_s"]) < 0.05
 

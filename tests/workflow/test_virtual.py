@@ -75,7 +75,7 @@ def test_virtual_hosts_end_with_a_workflow_that_is_ended(virtual, number):
         os.killpg(process.pid, number)
     else:
         process.kill()
-    process.communicate(timeout=120)
+    process.communicate(timeout=400)
     peers.wait_for(lambda: not processes_of(virtual), "the virtual hosts to be gone")
 
 

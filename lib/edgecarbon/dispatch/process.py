@@ -272,10 +272,9 @@ def _drain(command: Command, sink: Callable[[bytes], object], limit_bytes: int) 
 def _keep_alive(command: Command, silence_s: float, heard: list[float], asked: list[float]) -> None:
     """Tell the device that this host is alive, and end the command when the device is silent."""
     while command.process.poll() is None and command.stopped is None:
-        now_s = time.monotonic()
+        asked.append(time.monotonic())  # before the word, so that no answer comes to a question that is not noted
         with contextlib.suppress(OSError, ValueError):
             command.stdin.write(b"\n")
-        asked.append(now_s)
         time.sleep(silence_s / 4)
         if time.monotonic() - heard[0] > silence_s + END_S:
             command.stop(f"nothing was heard from the device for {silence_s + END_S:.0f} s")

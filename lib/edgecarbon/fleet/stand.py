@@ -240,11 +240,13 @@ def _adb(phones: list[Host], folder: Path, as_told: str) -> None:
     for serial in serials.values():
 
         def connected(serial: str = serial) -> bool:
-            for words in (["adb", "connect", serial], ["adb", "devices"]):
-                said = subprocess.run(
-                    words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=10
-                )
-            return f"{serial}\tdevice" in said.stdout
+            with contextlib.suppress(subprocess.TimeoutExpired):  # asked again, for as long as is waited
+                for words in (["adb", "connect", serial], ["adb", "devices"]):
+                    said = subprocess.run(
+                        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=10
+                    )
+                return f"{serial}\tdevice" in said.stdout
+            return False
 
         _wait(connected, f"adb to reach {serial}")
     told = {"environment": {"ADB_SERVER_SOCKET": f"localfilesystem:{as_told}/adb.sock"}, "serials": serials}

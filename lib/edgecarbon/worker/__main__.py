@@ -165,9 +165,11 @@ def own_sha256() -> str | None:
 
 
 def _fail(outcome: Outcome, progress: Progress, kind: Kind, message: str, peer: str | None = None) -> None:
-    outcome.finish({"kind": kind, "message": message, **({} if peer is None else {"peer": peer})})
-    progress.emit("done", status="failed")
-    _complain(message)
+    def told() -> None:
+        progress.emit("done", status="failed")
+        _complain(message)
+
+    outcome.finish({"kind": kind, "message": message, **({} if peer is None else {"peer": peer})}, told)
 
 
 def _complain(message: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,12 @@ class Outcome:
             self._open_window = None
         return end_s
 
-    def finish(self, error: dict[str, str] | None = None) -> None:
-        """Stop the recorder and write steps.jsonl and then result.json, whose presence says that all else is there."""
+    def finish(self, error: dict[str, str] | None = None, told: Callable[[], None] | None = None) -> None:
+        """Stop the recorder and write steps.jsonl and then result.json, whose presence says that all else is there.
+
+        Args:
+            told: called by the first call once all is written, and before any other call returns: the process may end then.
+        """
         with self._lock:
             if self._finished:
                 return
@@ -84,6 +89,8 @@ class Outcome:
                 "readings": readings,
             }
             write_json(self.out / "result.json", result)
+            if told is not None:
+                told()
 
     def _measured(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         if self.recorder is None:
