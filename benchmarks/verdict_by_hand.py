@@ -39,11 +39,11 @@ CASES: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
 )
 RUNS = [
     carbon_cases.run(
-        "board", "cloud", 2e7, 24.0, boundary="gpu_board", tokens=10**9, record_kind="modelled",
+        "board", "cloud", 2e7, 24.0, boundary="gpu_board", tokens=10**9,
         energy_low_joules=1.5e7, energy_high_joules=3e7,
     ),
     carbon_cases.run(
-        "phone", "edge", 1e7, 500.0, boundary="battery", tokens=10**9, record_kind="modelled",
+        "phone", "edge", 1e7, 500.0, boundary="battery", tokens=10**9,
         energy_low_joules=5e6, energy_high_joules=1.8e7,
     ),
 ]  # fmt: skip
@@ -86,9 +86,7 @@ def _side(side: Average, values: Mapping[str, Any], bytes_per_token: float) -> d
     def read(one: Any) -> Any:
         return values.get(one.name, one.value)
 
-    joules = values[side.energy_name]
-    kwh, hours = joules / 3.6e6, mean["duration_s"] / 3600.0 * joules / mean["energy_joules"]
-    at_machine = kwh * read(arm.boundary_factor(mean["boundary"]))
+    at_machine = values[side.energy_name] / 3.6e6 * read(arm.boundary_factor(mean["boundary"]))
     network: Any = 0.0
     for segment in arm.side.data_path:
         if segment.per_gigabyte is not None:
@@ -97,8 +95,8 @@ def _side(side: Average, values: Mapping[str, Any], bytes_per_token: float) -> d
             network = network + read(segment.watts) / read(segment.speed) * 1e3 / 3.6e6
     used = at_machine * read(arm.side.site_factor) + network * mean["tokens"] * bytes_per_token / 1e9
     found = {
-        "used": used * read(arm.grid),
-        "hours": hours,
+        "used": used * arm.grid.intensity(read),
+        "hours": mean["duration_s"] / 3600.0,
         "making": sum(read(part) for part in arm.embodied),
         "life": read(arm.lifetime) * 8760.0,
         "share": read(arm.utilisation),

@@ -191,6 +191,11 @@ class Project:
         """The whole jobs that runs are projected to."""
         return {name: job.model_dump(mode="json") for name, job in self.experiment.jobs.items()}
 
+    @property
+    def shaped_workloads(self) -> list[str]:
+        """Workloads whose model's shape is asked for: all, where a job states its own, else none."""
+        return [name for name in self.experiment.workloads if any(job.shape for job in self.experiment.jobs.values())]
+
     def scenario_files(self, name: str) -> list[str]:
         """The files that a scenario is made of, its own last."""
         return [str(file) for file in scenario_files(Path(SCENARIOS) / f"{name}.yaml")]
@@ -257,7 +262,7 @@ def load_project(config_files: list[str], overrides: dict[str, Any] | None = Non
     Raises:
         UserError: one line a problem, with file, field, what was expected and the nearest valid name.
     """
-    files = [str(file) for file in config_files] or [DEFAULT_CONFIG]
+    files = [_within(root, file) for file in config_files] or [DEFAULT_CONFIG]
     data: dict[str, Any] = {}
     for file in files:
         _overlay(data, read_yaml(root / file))
@@ -313,6 +318,12 @@ def fingerprint(settings: dict[str, Any]) -> str:
     """Short hash of settings, independent of the order of their keys."""
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _within(root: Path, file: str) -> str:
+    """A file as seen from the root, where it lies below it: Snakemake gives every path from the machine's own."""
+    path, base = (root / file).absolute(), root.absolute()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(file)
 
 
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ def modelled_record(device: ReferenceDevice, facts: Mapping[str, Any]) -> dict[s
     """What a run of this size would take on a reference device, in the shape of record.json, with its content hash.
 
     Time is steps × 6ND over the sustained rate (peak × sustained share), energy is time × draw. The range of the energy
-    runs from the best corner (highest sustained share, lowest draw) to the worst, which is wider than independent draws
-    would give: how draw and rate go together on a device is not known. It is taken as a 95 % interval.
+    runs from the best corner (highest sustained share, lowest draw) to the worst, as how draw and rate go together on a
+    device is not known. The carbon model does not draw from it, but from the priors of share and draw, each by itself,
+    which gives less.
 
     Args:
         device: entry of reference_devices.yaml.

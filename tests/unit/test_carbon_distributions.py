@@ -149,7 +149,7 @@ def test_a_value_a_range_or_a_distribution(tmp_path):
     found = scenario(tmp_path, cloud__pue={**RANGED, "distribution": "normal"}).cloud.site_factor
     assert (found.low, found.high, found.distribution) == (1.1, 1.5, "normal")
     grid = without(literal(300.0, "gCO2e/kWh"), "low", "high")
-    assert scenario(tmp_path, cloud__grid=grid, edge__grid=grid).cloud.grid.high == 300
+    assert scenario(tmp_path, cloud__grid=grid, edge__grid=grid).cloud.grid.mean.high == 300
 
 
 @pytest.mark.parametrize(

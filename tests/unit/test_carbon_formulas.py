@@ -134,9 +134,8 @@ def test_wear_of_battery_and_life():
 
 
 def test_multiplexing():
-    assert carbon.multiplexing_share(0.5) == 2.0
-    assert carbon.multiplexing_share(0.5, tenants=4) == 0.5
     assert carbon.multiplexed_idle_kwh(100.0, 10.0, 0.5) == pytest.approx(1.0)
+    assert carbon.multiplexed_idle_kwh(100.0, 10.0, 0.5, tenants=4) == pytest.approx(0.25)
     assert carbon.multiplexed_idle_kwh(100.0, 10.0, 1.0) == 0.0
 
 
@@ -160,8 +159,7 @@ CALLS = [
     (carbon.radio_joules, {"transferred_bytes": 1.0, "radio_watts": 0.5, "bytes_per_second": 1e7}),
     (carbon.radio_kwh_per_gb, {"radio_watts": 0.5, "bytes_per_second": 1e7}),
     (carbon.sci, {"operational": 1.0, "embodied": 1.0, "functional_units": 1.0}),
-    (carbon.multiplexing_share, {"utilisation": 0.5, "tenants": 2.0}),
-    (carbon.multiplexed_idle_kwh, {"idle_watts": 50.0, "used_hours": 1.0, "utilisation": 0.5}),
+    (carbon.multiplexed_idle_kwh, {"idle_watts": 50.0, "used_hours": 1.0, "utilisation": 0.5, "tenants": 2.0}),
     (carbon.break_even_energy_ratio, END_TO_END),
 ]
 EACH_ARGUMENT = [
@@ -188,7 +186,7 @@ def test_no_argument_takes_a_bad_number(function, arguments, name, bad):
         (carbon.full_cycles, CALLS[3][1], "capacity_wh", 0.0),
         (carbon.radio_joules, CALLS[5][1], "bytes_per_second", 0.0),
         (carbon.sci, CALLS[7][1], "functional_units", 0),
-        (carbon.multiplexing_share, CALLS[8][1], "utilisation", 0.0),
+        (carbon.multiplexed_idle_kwh, CALLS[8][1], "utilisation", 0.0),
     ],
 )
 def test_what_divides_is_above_zero(function, arguments, name, zero):
@@ -229,7 +227,7 @@ def test_a_mix_adds_up_and_every_source_is_known():
 
 def test_less_than_one_tenant_is_refused():
     with pytest.raises(ValueError, match=r"tenants: expected at least 1, found 0\.5"):
-        carbon.multiplexing_share(0.5, tenants=0.5)
+        carbon.multiplexed_idle_kwh(100.0, 10.0, 0.5, tenants=0.5)
 
 
 # --- properties

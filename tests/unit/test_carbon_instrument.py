@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from carbon_cases import INPUTS, facts, literal, run, scenario
 
+from edgecarbon.carbon import instrument
 from edgecarbon.carbon.breakeven import energy_and_break_even
-from edgecarbon.carbon.draws import Plan
+from edgecarbon.carbon.draws import Draws, Plan
 from edgecarbon.carbon.evaluation import evaluate
 from edgecarbon.carbon.instrument import instrument_rows
-from edgecarbon.carbon.sensitivity import center_ratio
+from edgecarbon.carbon.sensitivity import center_ratio, turn
 from edgecarbon.carbon.verdicts import ratio_quantiles
+from edgecarbon.config.assumptions import Electricity
 from edgecarbon.report.instrument import Part, Settings, recompute
 
 SET = {
@@ -24,7 +26,10 @@ SET = {
     "charger": 2.2,
     "energy_ratio": 0.8,
 }
+GERMANY = {"zone": "DEU", "year": 2024, "profile": "germany-2020"}
 CHANGES = {
+    "cloud__grid": {**GERMANY, "hours": {"from": 22, "to": 6}},
+    "edge__grid": {**GERMANY, "hours": {"choose": "greenest", "per_day": 8}},
     "cloud__idle_share": literal(0.2, low=0.1, high=0.3),
     "edge__coordinator": literal(0.5, "W", 0.1, 2.0),
     "edge__life_lost_per_hour": literal(0.01, "h/h", 0.0, 0.05),
@@ -66,11 +71,11 @@ def with_settings(pair, settings):
     cloud, edge = pair.cloud.arm, pair.edge.arm
     if "cloud_grid_g_per_kwh" in settings:
         grid = settings["cloud_grid_g_per_kwh"]
-        cloud = replace(cloud, grid=stated(cloud.grid, grid))
+        cloud = replace(cloud, grid=Electricity(stated(cloud.grid.mean, grid)))
         if edge.coordinator:
-            edge = replace(edge, coordinator=(*edge.coordinator[:2], stated(edge.coordinator[2], grid)))
+            edge = replace(edge, coordinator=(*edge.coordinator[:2], cloud.grid))
     if "edge_grid_g_per_kwh" in settings:
-        edge = replace(edge, grid=stated(edge.grid, settings["edge_grid_g_per_kwh"]))
+        edge = replace(edge, grid=Electricity(stated(edge.grid.mean, settings["edge_grid_g_per_kwh"])))
     if "lifetime_years" in settings:
         edge = replace(edge, lifetime=stated(edge.lifetime, settings["lifetime_years"]))
     if "utilisation" in settings:
@@ -98,6 +103,21 @@ def test_the_pages_arithmetic_is_the_whole_models(result, name):
         assert outcome.break_even == pytest.approx(even[row, 0], rel=1e-9)
 
 
+def test_a_page_gets_no_more_draws_than_it_can_carry(result, monkeypatch):
+    monkeypatch.setattr(instrument, "MOST_DRAWS", 500)
+    cloud, edge = sides(result)
+    assert {part.draws.size for part in (*cloud.values(), *edge.values())} - {1} == {500}
+    (pair,), judge = result.pairs, result.judge
+    fewer = ratio_quantiles(pair.ratio(judge, Draws(judge.scenario.settings.seed, 500)))
+    for row, (attribution, all_of_them) in enumerate(
+        zip(judge.scenario.settings.attributions, ratio_quantiles(pair.ratio(judge, judge.draws)), strict=True)
+    ):
+        outcome = recompute(cloud, edge, attribution)
+        found = outcome.ratio, outcome.low, outcome.high, outcome.probability
+        assert found == pytest.approx(fewer[row], rel=1e-9)
+        assert found == pytest.approx(all_of_them, rel=0.15, abs=0.03)
+
+
 def test_an_energy_ratio_takes_time_with_energy(result):
     """At r times less energy than the cloud, for as much less time: the run itself, made so."""
     cloud, edge = sides(result)
@@ -112,6 +132,24 @@ def test_an_energy_ratio_takes_time_with_energy(result):
         outcome = recompute(cloud, edge, attribution, Settings(energy_ratio=SET["energy_ratio"]))
         assert outcome.ratio_default == pytest.approx(center_ratio(judge, scaled)[row], rel=1e-9)
         assert outcome.energy_ratio == pytest.approx(SET["energy_ratio"])
+
+
+def test_slider_map_and_reversal_set_the_edges_energy_alike(result):
+    """The run was measured, and its time goes with an energy that is set all the same."""
+    cloud, edge = sides(result)
+    pair, judge = result.pairs[0], result.judge
+    (one,) = (one for one in pair.inputs(judge) if one.name == "energy/edge")
+    (ratio, *_), needed = energy_and_break_even(judge, pair, Plan(1))
+    drawn_ratio, _ = energy_and_break_even(judge, pair, judge.draws)
+    joules = pair.edge.drawn(judge)[0][0] * 1e6 / pair.edge.mean["tokens"] * drawn_ratio / SET["energy_ratio"]
+    drawn = ratio_quantiles(pair.ratio(judge, Draws(judge.scenario.settings.seed, len(joules), {one.name: joules})))
+    mapped = pair.ratio(judge, Plan(1, fixed={one.name: one.value * ratio / SET["energy_ratio"]}))
+    turned = turn(judge, pair, one)
+    for row, attribution in enumerate(judge.scenario.settings.attributions):
+        outcome = recompute(cloud, edge, attribution, Settings(energy_ratio=SET["energy_ratio"]))
+        assert outcome.ratio_default == pytest.approx(mapped[row, 0], rel=1e-9)
+        assert (outcome.ratio, outcome.low, outcome.high) == pytest.approx(drawn[row][:3], rel=1e-9)
+        assert turned[row].value == pytest.approx(one.value * ratio / needed[row, 0], rel=1e-3)
 
 
 def test_at_the_break_even_ratio_both_emit_the_same(result):

@@ -64,6 +64,21 @@ def test_practice_is_paid_for(tmp_path):
     assert (row["energy_kwh"], row["hours"], row["full_cycles"]) == pytest.approx((2 * 0.204, 2 * 40 / 0.5, 20))
 
 
+def test_the_bill_is_that_of_one_more_charge(tmp_path):
+    """Idle chargers are in the grams of mode `average`, and not in what the run costs."""
+    (one_more, marginal), (idle_too, average) = (
+        asked(tmp_path, edge__charger=mode) for mode in ("marginal", "average")
+    )
+    for name in ("energy_kwh", "electricity_cost", "cost", "cost_low", "cost_high"):
+        assert average["sunk"][name] == marginal["sunk"][name]
+    assert average["sunk"]["energy_kwh"] == pytest.approx(0.17 * 1.15)
+    more = total(idle_too, "e", "sunk")["total_grams"] - total(one_more, "e", "sunk")["total_grams"]
+    assert marginal["sunk"]["saved_grams"] - average["sunk"]["saved_grams"] == pytest.approx(more)
+    assert more == pytest.approx(0.17 * 400 * (3.19 - 1.15))
+    used_by = {row["name"]: row["used_by"] for row in idle_too.assumptions}
+    assert used_by["charger_factor/marginal"] == used_by["charger_factor/average"] == "e"
+
+
 def test_a_device_without_a_battery_wears_none(tmp_path):
     plugged = {"c": facts("cloud"), "e": facts("edge")}
     row = asked(tmp_path, {"boundary": "wall"}, plugged)[1]["sunk"]

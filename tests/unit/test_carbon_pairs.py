@@ -18,7 +18,7 @@ from edgecarbon.carbon import draws as draws_module
 from edgecarbon.carbon.breakeven import energy_and_break_even
 from edgecarbon.carbon.draws import Column, Draws, Plan, interval_draws, quantile
 from edgecarbon.carbon.evaluation import evaluate
-from edgecarbon.carbon.pairs import parts
+from edgecarbon.carbon.pairs import Pair, parts
 from edgecarbon.carbon.plans import sobol_plan
 from edgecarbon.config.assumptions import Assumption
 
@@ -105,15 +105,19 @@ def plan_of(inputs: dict[str, float]) -> Plan:
         "scenario/edge.grid": inputs["edge_grid"], "embodied/test-phone": inputs["made_kg"],
         "scenario/edge.lifetime": inputs["years"], "scenario/edge.utilisation": inputs["used"],
         "segments/test-network": inputs["network_kwh_per_gb"],
-        # 80 h for a million tokens
-        "energy/phone": inputs["watts"] * 80 * 3600,
     })  # fmt: skip
+
+
+def drawing(pair: Pair, watts: float) -> Pair:
+    """The pair with a phone of another draw in its 80 h for a million tokens."""
+    joules = watts * 80 * 3600
+    return replace(pair, edge=replace(pair.edge, interval=(joules, joules, joules)))
 
 
 @given(anything())
 @settings(max_examples=100, deadline=None)
 def test_break_even_is_the_published_formula(example, inputs):
-    (pair,), plan = example.pairs, plan_of(inputs)
+    pair, plan = drawing(example.pairs[0], inputs["watts"]), plan_of(inputs)
     energy_ratio, needed = energy_and_break_even(example.judge, pair, plan)
     expected = by_formula(
         inputs["used"],
@@ -138,17 +142,19 @@ def test_break_even_is_the_published_formula(example, inputs):
 @given(anything(), st.sampled_from(range(3)))
 @settings(max_examples=50, deadline=None)
 def test_at_the_break_even_ratio_both_sides_emit_the_same(example, inputs, row):
-    (pair,), plan = example.pairs, plan_of(inputs)
+    pair, plan = drawing(example.pairs[0], inputs["watts"]), plan_of(inputs)
     energy_ratio, needed = energy_and_break_even(example.judge, pair, plan)
     assume(0 < needed[row, 0] < np.inf)
     scale = float(energy_ratio[0] / needed[row, 0])
-    hours = 80 * scale
-    assume(hours < 0.99 * inputs["years"] * 8760)
-    # With its energy goes its time.
-    slower = replace(pair.edge, mean={**pair.edge.mean, "duration_s": hours * 3600})
-    fixed = {**plan.fixed, "energy/phone": plan.fixed["energy/phone"] * scale}
-    ratio = replace(pair, edge=slower).ratio(example.judge, Plan(1, fixed=fixed))
-    assert ratio[row, 0] == pytest.approx(1.0, rel=1e-9)
+    assume(80 * scale < 0.99 * inputs["years"] * 8760)
+    # As it is by a run of so much energy and time, so by an energy that is set: its time goes with it.
+    joules = inputs["watts"] * 80 * 3600 * scale
+    slower = replace(
+        drawing(pair, inputs["watts"] * scale).edge, mean={**pair.edge.mean, "duration_s": 80 * scale * 3600}
+    )
+    stated = Plan(1, fixed={**plan.fixed, "energy/phone": joules})
+    for asked, draws in ((replace(pair, edge=slower), plan), (pair, stated)):
+        assert asked.ratio(example.judge, draws)[row, 0] == pytest.approx(1.0, rel=1e-9)
 
 
 def test_no_energy_ratio_makes_up_for_a_network_that_emits_more_than_the_cloud(example):
@@ -190,7 +196,7 @@ def test_an_average_is_the_mean_of_what_is_known(tmp_path):
     assert (pair.edge.mean["energy_joules"], pair.edge.mean["duration_s"]) == pytest.approx((2 * KWH, 2 * 3600))
     assert pair.edge.known == 3
     assert pair.edge.standard_error == pytest.approx(KWH / 3**0.5)
-    drawn = pair.edge.drawn_joules(judge)[0]
+    drawn = pair.edge.drawn(judge)[0][0]
     assert np.median(drawn) == pytest.approx(2 * KWH, rel=0.01)
     assert np.quantile(drawn, 0.9) == pytest.approx(2 * KWH * math.exp(student.ppf(0.9, 2) / 2 / 3**0.5), rel=0.02)
 
@@ -199,10 +205,17 @@ def test_repeats_scatter_about_an_energy_that_is_given_too(tmp_path):
     repeats = [run("e", "edge", KWH * factor, repeat=number) for number, factor in enumerate((0.9, 1.1), 1)]
     pair, judge = averaged(tmp_path, [run("c", "cloud"), *repeats])
     plan = Plan(3, {"repeats/w/e": np.array([0.25, 0.5, 0.75])}, {"energy/e": np.full(3, 5e6)})
-    joules = pair.edge.drawn_joules(replace(judge, draws=plan))[0]
+    joules = pair.edge.drawn(replace(judge, draws=plan))[0][0]
     # A standard error of a tenth of the mean, as a factor.
     spread = math.exp(0.1 * student.ppf(0.75, 1))
     assert joules == pytest.approx([5e6 / spread, 5e6, 5e6 * spread])
+
+
+def test_where_nothing_is_left_above_idle_a_set_energy_leaves_the_time(tmp_path):
+    pair, judge = averaged(tmp_path, [run("c", "cloud"), run("e", "edge", hours=2.0)])
+    idle = replace(pair.edge, interval=(0.0, 0.0, KWH))
+    work = idle.work(replace(judge, draws=Plan(1, fixed={"energy/e": 5e6})))
+    assert (work.energy_kwh, work.hours) == (pytest.approx(5e6 / KWH), pytest.approx(2.0))
 
 
 def test_what_has_a_range_is_an_input(tmp_path):
@@ -280,7 +293,7 @@ def test_the_scatter_of_two_repeats_ends_somewhere(tmp_path):
     repeats = [run("e", "edge", KWH * factor, repeat=number) for number, factor in enumerate((0.1, 1.9), 1)]
     pair, judge = averaged(tmp_path, [run("c", "cloud"), *repeats])
     plan = Plan(2, {"repeats/w/e": np.array([1e-9, 1 - 1e-9])})
-    assert pair.edge.drawn_joules(replace(judge, draws=plan))[0] == pytest.approx([KWH / 100, KWH * 100])
+    assert pair.edge.drawn(replace(judge, draws=plan))[0][0] == pytest.approx([KWH / 100, KWH * 100])
 
 
 def test_parts_that_are_kept_are_those_of_the_question(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -222,15 +224,17 @@ def test_a_mistake_is_told(tmp_path, changes, says):
 # --- units
 
 
-def fields_with_a_number(model: type[Section], place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Where a scenario takes a literal."""
+def fields_with_a_number(model: type[Section], place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where a scenario takes a literal; of a list as its first entry, or in its second."""
     found = []
     for name, field in model.model_fields.items():
         models = models_in(field.annotation)
+        many = get_origin(field.annotation) is list
         if Given in models:
-            found.append((*place, name))
+            found.append((*place, name, *([0] if many else [])))
         for inner in models:
-            found += [] if issubclass(inner, Quantity) else fields_with_a_number(inner, (*place, name))
+            if not issubclass(inner, Quantity):
+                found += fields_with_a_number(inner, (*place, name, *([1] if many else [])))
     return found
 
 
@@ -238,7 +242,7 @@ FIELDS = fields_with_a_number(Scenario)
 UNIT_OF = {
     "grid": "gCO2e/kWh", "lifetime": "years", "host_embodied": "kgCO2e", "life_lost_per_hour": "h/h",
     "coordinator": "W", "bytes_per_token": "B/token", "bytes_per_parameter": "B/parameter", "tariff": "USD/kWh",
-    "battery_price": "USD",
+    "battery_price": "USD", 0: "kWh/GB", "watts": "W", "speed": "MB/s", "rated_cycles": "cycles", "capacity": "Wh",
 }  # fmt: skip
 
 
@@ -254,23 +258,41 @@ UNITS = sorted(stated_units(Quantity) | {"USD", "EUR", "USD/kWh", "EUR/kWh", "%"
 
 def with_a_literal_everywhere() -> dict[str, Any]:
     data = copy.deepcopy(DEFAULT) | {"owner": {"currency": "USD"}}
+    data["edge"]["battery"] = {}
+    for side in (data["cloud"], data["edge"]):
+        side |= {"data_path": [{}, {}], "weights_path": [{}, {}]}
     for *sections, name in FIELDS:
         target = data
         for section in sections:
-            target = target.setdefault(section, {})
+            target = target[section] if isinstance(target, list) else target.setdefault(section, {})
         target[name] = literal(1, UNIT_OF.get(name, "1"))
     return data
 
 
 def test_a_literal_may_stand_wherever_a_number_does(tmp_path):
-    assert {".".join(field) for field in FIELDS} >= {
-        "boundaries.wall", "cloud.grid", "cloud.idle_share", "cloud.practice.churn", "edge.practice.throttling_time",
+    assert {".".join(map(str, field)) for field in FIELDS} >= {
+        "boundaries.wall", "cloud.data_path.0", "edge.weights_path.1.speed", "edge.battery.capacity", "cloud.grid",
+        "cloud.idle_share", "cloud.practice.churn", "edge.practice.throttling_time",
         "edge.coordinator", "counterfactual.cloud_hardware_avoided", "owner.tariff", "traffic.bytes_per_token",
     }  # fmt: skip
     path = tmp_path / "full.yaml"
     path.write_text(json.dumps(with_a_literal_everywhere()), encoding="utf-8")
     full = load_scenario(path, INPUTS)
     assert (full.prices.tariff.unit, full.coordinator.unit, len(full.edge.practice)) == ("USD/kWh", "W", 6)
+
+
+def test_the_readme_tells_the_unit_of_each():
+    def quoted(cell: str) -> list[str]:
+        return re.findall("`([^`]+)`", cell)
+
+    table = (CONFIG / "README.md").read_text(encoding="utf-8").partition("| field | unit |")[2].partition("\n\n")[0]
+    units_by_field = {".".join(map(str, field)): UNIT_OF.get(field[-1], "1") for field in FIELDS}
+    told: dict[str, str] = {}
+    for _, places, units, *_ in (row.split("|") for row in table.splitlines()[2:]):
+        patterns, each = quoted(places), quoted(units)
+        for pattern, unit in zip(patterns, each if len(each) > 1 else each * len(patterns), strict=True):
+            told |= dict.fromkeys(fnmatch.filter(units_by_field, pattern.replace(".N", ".[01]")), unit)
+    assert told == units_by_field
 
 
 @given(st.sampled_from(FIELDS), st.sampled_from(UNITS))
@@ -287,8 +309,7 @@ def test_a_scenario_takes_no_number_of_another_unit(tmp_path_factory, field, uni
     path.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(UserError) as caught:
         load_scenario(path, INPUTS)
-    assert f"{path}: {'.'.join(field)}" in str(caught.value)
-    assert "unit" in str(caught.value)
+    assert f"{path}: {'.'.join(map(str, field))}: unit" in str(caught.value)
 
 
 FILES: dict[str, type[Section]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from carbon_cases import CONFIG, INPUTS, scenario
+from carbon_cases import CONFIG, INPUTS, certain, facts, literal, run, scenario
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecarbon.carbon.draws import quantile
+from edgecarbon.carbon.evaluation import evaluate
+from edgecarbon.carbon.labels import label
 from edgecarbon.config.inputs import load_inputs
 from edgecarbon.config.profiles import Greenest, Profile, ProfileEntry, Window, load_profiles
 from edgecarbon.config.resolve import load_scenario
@@ -25,6 +29,7 @@ from edgecarbon.errors import UserError
 SHIPPED = "illustration-solar-dip"
 ENTRY = yaml.safe_load((CONFIG / "inputs/profiles.yaml").read_text(encoding="utf-8"))["profiles"][SHIPPED]
 ABSOLUTE = {**ENTRY, "kind": "absolute", "zone": "DEU", "year": 2024}
+SIDES = {"c": facts("cloud"), "e": facts("edge")}
 
 
 def profile(figures: Sequence[float], first_hour: int = 0) -> Profile:
@@ -117,21 +122,61 @@ def grid(tmp_path: Path, **hours: Any) -> Any:
     return scenario(tmp_path, edge__grid={"zone": "DEU", "year": 2024, **hours}).edge.grid
 
 
-def test_a_relative_profile_scales_the_zones_year(tmp_path):
+def test_a_relative_profile_is_a_factor_of_the_zones_year(tmp_path):
     plain = grid(tmp_path)
+    assert plain.hours is None
     found = grid(tmp_path, profile=SHIPPED, hours={"choose": "greenest", "per_day": 8})
-    assert found.name == f"grid/DEU/2024/{SHIPPED}/greenest-8"
-    factor = (0.74 + 0.74 + 0.77 + 0.77 + 0.82 + 0.83 + 0.90 + 0.92) / 8
-    assert found.value == pytest.approx(plain.value * factor)
-    assert (found.low, found.high) == pytest.approx((plain.low * factor * 0.8, plain.high * factor * 1.25))
-    assert "Ember" in found.source
-    assert f"times profile '{SHIPPED}', mean of the 8 greenest hours of each day: This project's" in found.source
-    assert (found.unit, found.year, found.provenance) == ("gCO2e/kWh", 2024, "modelled")
+    assert found.mean == plain.mean
+    hours, factor = found.hours, (0.74 + 0.74 + 0.77 + 0.77 + 0.82 + 0.83 + 0.90 + 0.92) / 8
+    assert hours.name == f"hours/DEU/{SHIPPED}/greenest-8"
+    assert (hours.low, hours.value, hours.high) == pytest.approx((factor * 0.8, factor, factor * 1.25))
+    assert found.intensity(lambda one: one.high) == pytest.approx(plain.mean.high * factor * 1.25)
+    assert hours.source.startswith(f"profile '{SHIPPED}', mean of the 8 greenest hours of each day: This project's")
+    assert (hours.unit, hours.year, hours.provenance) == ("g/g", 2025, "modelled")
+    assert label(hours) == f"hours of the day, DEU {SHIPPED} greenest-8"
     night = grid(tmp_path, profile=SHIPPED, hours={"from": 22, "to": 6})
-    assert night.name == f"grid/DEU/2024/{SHIPPED}/22-to-6"
-    assert night.value > plain.value
+    assert night.hours.name == f"hours/DEU/{SHIPPED}/22-to-6"
+    assert night.hours.value > 1
     whole = grid(tmp_path, profile=SHIPPED)
-    assert (whole.name, whole.value) == (f"grid/DEU/2024/{SHIPPED}", pytest.approx(plain.value))
+    assert (whole.hours.name, whole.hours.value) == (f"hours/DEU/{SHIPPED}", pytest.approx(1))
+
+
+def test_two_sides_in_one_zone_share_its_year(tmp_path):
+    """Nothing but the hours sets these sides apart, so that nothing else is in their ratio."""
+    germany = {"zone": "DEU", "year": 2024}
+    changes = certain(
+        cloud__grid=germany, edge__grid={**germany, "profile": "germany-2020", "hours": {"from": 10, "to": 16}},
+        cloud__pue=literal(1), cloud__attribution="as_edge", attributions=["sunk"],
+    )  # fmt: skip
+    result = evaluate(scenario(tmp_path, **changes), INPUTS, SIDES, [run("c", "cloud"), run("e", "edge")])
+    judge, hours = result.judge, result.judge.scenario.edge.grid.hours
+    drawn = judge.draws.of(hours)
+    assert drawn.max() > 1.1 * drawn.min()
+    assert result.pairs[0].ratio(judge, judge.draws) * drawn == pytest.approx(1)
+    used_by = {row["name"]: row["used_by"] for row in result.assumptions}
+    assert (used_by["grid/DEU/2024"], used_by[hours.name]) == ("c, e", "e")
+
+
+def test_hours_are_in_all_that_is_drawn(tmp_path):
+    """Machine, network and coordinator emit what they would on a grid of the product."""
+    hours = {"zone": "DEU", "year": 2024, "profile": SHIPPED, "hours": {"from": 18, "to": 23}}
+    runs, led = [run("c", "cloud"), run("e", "edge")], {"edge__coordinator": literal(20, "W"), "draws": 100}
+    found = evaluate(scenario(tmp_path, cloud__grid=hours, edge__grid=hours, **led), INPUTS, SIDES, runs)
+    product = literal(found.judge.scenario.cloud.grid.intensity(lambda one: one.value), "gCO2e/kWh")
+    plain = evaluate(scenario(tmp_path, cloud__grid=product, edge__grid=product, **led), INPUTS, SIDES, runs)
+    figures = "operational_grams", "network_grams", "total_grams", "intensity_g_per_kwh"
+    for row, expected in zip(found.carbon, plain.carbon, strict=True):
+        assert [row[name] for name in figures] == pytest.approx([expected[name] for name in figures])
+
+
+def test_hours_may_lie_on_either_side_of_the_mean(tmp_path):
+    """They are no share and no multiplier: a prior without ends passes 1 where its range ends below."""
+    below = grid(tmp_path, profile=SHIPPED, hours={"choose": "greenest", "per_day": 3}).hours
+    above = grid(tmp_path, profile=SHIPPED, hours={"from": 18, "to": 22}).hours
+    assert below.high < 1
+    for one, far in ((below, 1 - 1e-5), (replace(above, low=1.0), 1e-5)):
+        drawn = quantile(replace(one, distribution="normal"), np.array([0.5, far]))
+        assert min(drawn) < 1 < max(drawn)
 
 
 def test_the_same_hours_on_both_sides_are_one_assumption(tmp_path):
@@ -163,10 +208,13 @@ def own(tmp_path: Path):
 
 def test_an_absolute_profile_speaks_for_itself(own):
     found = own(hours={"choose": "greenest", "per_day": 2})
+    assert found.hours is None
+    found = found.mean
+    assert (found.name, found.unit) == ("grid/DEU/2024/mine/greenest-2", "gCO2e/kWh")
     assert (found.value, found.low, found.high) == pytest.approx((150.5, 0.9 * 150.5, 1.1 * 150.5))
     assert (found.provenance, found.distribution) == ("published", "normal")
     assert "Ember" not in found.source
-    assert own().value == (111.5 + 211.5) / 2
+    assert own().mean.value == (111.5 + 211.5) / 2
 
 
 @pytest.mark.parametrize(
@@ -251,8 +299,8 @@ def test_germanys_range_is_that_of_its_spells():
 
 def test_germanys_hours_are_of_germany(tmp_path):
     found = grid(tmp_path, profile="germany-2020", hours={"from": 10, "to": 16})
-    assert found.value == pytest.approx(grid(tmp_path).value * (0.941 + 0.904 + 0.881 + 0.874 + 0.89 + 0.924) / 6)
-    assert "ENTSO-E" in found.source
+    assert found.hours.value == pytest.approx((0.941 + 0.904 + 0.881 + 0.874 + 0.89 + 0.924) / 6)
+    assert ("ENTSO-E" in found.hours.source, "Ember" in found.mean.source) == (True, True)
     with pytest.raises(UserError, match="'germany-2020' is of zone 'DEU', not of 'FRA'"):
         grid(tmp_path, zone="FRA", profile="germany-2020")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edgecarbon.carbon.arms import build_arm
 from edgecarbon.config.based import read_scenarios
 from edgecarbon.config.inputs import load_inputs
 from edgecarbon.config.practice import PRACTICE
@@ -42,7 +43,7 @@ def test_shipped_scenarios_resolve(path: Path):
     scenario = load_scenario(path, INPUTS)
     assert scenario.name == path.stem
     for side in (scenario.cloud, scenario.edge):
-        for assumption in (side.grid, side.site_factor, side.utilisation, side.resource_share):
+        for assumption in (*side.grid.assumptions, side.site_factor, side.utilisation, side.resource_share):
             assert assumption.source
             assert assumption.low <= assumption.value <= assumption.high
 
@@ -50,7 +51,7 @@ def test_shipped_scenarios_resolve(path: Path):
 def test_the_default_is_what_it_says():
     scenario = load_scenario(CONFIG / "scenarios/default.yaml", INPUTS)
     assert scenario.cloud.grid is scenario.edge.grid
-    assert (scenario.cloud.grid.name, scenario.cloud.grid.value) == ("grid/USA/2024", 383.5492)
+    assert (scenario.cloud.grid.mean.name, scenario.cloud.grid.mean.value) == ("grid/USA/2024", 383.5492)
     assert (scenario.cloud.site_factor.name, scenario.edge.site_factor.name) == ("pue/gcp", "charger_factor/marginal")
     assert scenario.boundaries["gpu_board"].value == 1.3
     assert scenario.settings.traffic.weights_every_steps is None
@@ -59,20 +60,23 @@ def test_the_default_is_what_it_says():
 
 
 def test_the_published_sides_and_their_combinations_are_what_they_say():
-    def grids(name: str) -> tuple[str, str]:
+    def grids(name: str) -> list[list[str]]:
+        """Of cloud and edge, what a device draws from that names a zone of its own."""
         scenario = load_scenario(CONFIG / f"scenarios/{name}.yaml", INPUTS)
-        return scenario.cloud.grid.name, scenario.edge.grid.name
+        mine = {"embodied": "generic-computer", "grid_zone": "POL"}
+        arms = (build_arm("d", {**mine, "role": role}, scenario, INPUTS) for role in ("cloud", "edge"))
+        return [[one.name for one in arm.grid.assumptions] for arm in arms]
 
     cloud_side = load_scenario(CONFIG / "scenarios/cacm2024.yaml", INPUTS)
     assert cloud_side.edge.site_factor.value / cloud_side.cloud.site_factor.value == pytest.approx(2.9)
-    assert "Not stated by the paper" in cloud_side.cloud.grid.source
+    assert "Not stated by the paper" in cloud_side.cloud.grid.mean.source
     edge_side = load_scenario(CONFIG / "scenarios/hotcarbon2025.yaml", INPUTS)
     (radio,) = edge_side.edge.data_path
     assert (radio.watts.value, radio.speed.value) == (0.5, 10.0)
     assert edge_side.cloud.grid is edge_side.edge.grid
-    assert grids("clean-edge") == ("grid/USA/2024", "grid/FRA/2024")
-    assert grids("clean-cloud") == ("grid/FRA/2024", "grid/USA/2024")
-    assert grids("carbon-aware-hours") == ("grid/DEU/2024", "grid/DEU/2024/germany-2020/greenest-8")
+    assert grids("clean-edge") == [["grid/USA/2024"], ["grid/FRA/2024"]]
+    assert grids("clean-cloud") == [["grid/FRA/2024"], ["grid/USA/2024"]]
+    assert grids("carbon-aware-hours") == [["grid/DEU/2024"], ["grid/DEU/2024", "hours/DEU/germany-2020/greenest-8"]]
 
 
 def test_stress_switches_on_all_that_the_default_leaves_off():

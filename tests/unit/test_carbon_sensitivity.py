@@ -13,6 +13,7 @@ from SALib.analyze import morris, sobol
 from SALib.sample.morris import sample as morris_sample
 from scipy.stats import t as student
 
+from edgecarbon.carbon import sensitivity
 from edgecarbon.carbon.draws import Plan, quantile
 from edgecarbon.carbon.evaluation import evaluate
 from edgecarbon.carbon.sensitivity import (
@@ -26,6 +27,7 @@ from edgecarbon.carbon.sensitivity import (
     turn,
     turns,
 )
+from edgecarbon.config.assumptions import Electricity
 
 DEVICES = {"c": facts("cloud"), "e": facts("edge")}
 PAIR = [run("c", "cloud", 2 * KWH), run("e", "edge", KWH, 200.0)]
@@ -166,12 +168,14 @@ def test_the_tornado_is_one_evaluation_after_another(tmp_path):
     assert {"energy/e", "grid/USA/2024", "repeats/w/e", "pue/gcp", "utilisation/owner"} <= {name for name, _ in rows}
     for one in pair.inputs(judge):
         for end, share in (("low", 0.05), ("high", 0.95)):
-            if one.name == "repeats/w/e":
-                # A standard error of a fifth of the mean, times Student's t of one degree of freedom, as a factor.
-                plan = Plan(1, fixed={"energy/e": KWH * math.exp(0.2 * student.ppf(share, 1))})
-            else:
-                plan = Plan(1, fixed={one.name: quantile(one, np.array([share]))})
-            expected = np.exp(log_ratio(judge, pair, plan))[:, 0]
+            changed, plan = pair, Plan(1, fixed={one.name: quantile(one, np.array([share]))})
+            if one.name in ("energy/e", "repeats/w/e"):
+                # Other readings of the same hours. The scatter is a standard error of a fifth of the mean, times
+                # Student's t of one degree of freedom, as a factor.
+                scattered = KWH * math.exp(0.2 * student.ppf(share, 1))
+                joules = scattered if one.name == "repeats/w/e" else plan.fixed["energy/e"][0]
+                changed, plan = replace(pair, edge=replace(pair.edge, interval=(joules,) * 3)), Plan(1)
+            expected = np.exp(log_ratio(judge, changed, plan))[:, 0]
             for row, variant in enumerate(judge.scenario.settings.attributions):
                 assert rows[one.name, variant][f"ratio_at_{end}"] == pytest.approx(expected[row])
 
@@ -223,6 +227,21 @@ def test_a_turning_point_within_the_range_is_no_distance_away(tmp_path):
         tmp_path, **certain(**{**PRODUCT, "edge__grid": log_uniform(300, 250, 1200, "gCO2e/kWh")}), **QUICK
     )
     assert rows["scenario/edge.grid", "sunk"]["reversal_distance"] == pytest.approx(960 / 1200, rel=1e-3)
+
+
+def test_of_two_values_within_the_range_the_nearer_to_the_default_is_told(tmp_path, monkeypatch):
+    judge, pair, _ = asked(tmp_path)
+    (used,) = (one for one in pair.inputs(judge) if one.name == "utilisation/owner")
+    used = replace(used, low=0.0, high=1.0)
+
+    def twice_zero(judge, pair, plan):
+        off = np.log(plan.fixed[used.name] / used.value)
+        return np.tile((off - 0.1) * (off + 0.5), (4, 1))
+
+    monkeypatch.setattr(sensitivity, "log_ratio", twice_zero)
+    assert [turned.value for turned in turn(judge, pair, used)] == pytest.approx(
+        [used.value * math.exp(0.1)] * 4, rel=1e-3
+    )
 
 
 def test_a_verdict_that_nothing_turns(tmp_path):
@@ -317,7 +336,7 @@ def sure_side(side):
 
     arm = side.arm
     return replace(side, arm=replace(
-        arm, grid=certain_one(arm.grid), embodied=tuple(map(certain_one, arm.embodied)),
+        arm, grid=Electricity(certain_one(arm.grid.mean)), embodied=tuple(map(certain_one, arm.embodied)),
         lifetime=certain_one(arm.lifetime), utilisation=certain_one(arm.utilisation),
         side=replace(arm.side, site_factor=certain_one(arm.side.site_factor), data_path=(), weights_path=()),
     ))  # fmt: skip

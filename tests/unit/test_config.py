@@ -8,6 +8,7 @@ import yaml
 
 from edgecarbon import plan
 from edgecarbon.config.base import read_yaml
+from edgecarbon.config.claims import load_claims
 from edgecarbon.config.generate import generated
 from edgecarbon.errors import UserError
 
@@ -38,6 +39,12 @@ def test_shipped_configs_are_valid(name):
     assert len(project.measured_runs) == (
         len(project.experiment.workloads) * len(project.experiment.devices) * project.experiment.repeats
     )
+
+
+def test_the_published_setting_has_the_devices_that_claims_are_held_against():
+    claims = load_claims(ROOT / "config/inputs/claims.yaml")
+    named = {device for claim in claims for pair in claim.pairs for device in (pair.cloud, pair.edge)}
+    assert named <= set(plan.load_project(["config/paper.yaml"], root=ROOT).experiment.reference_devices)
 
 
 WRONG = {
@@ -200,6 +207,17 @@ def test_command_line_overrides_the_files(project):
     nested = load(project, measurement={"idle_before_s": 1})
     assert nested.experiment.measurement.idle_before_s == 1
     assert nested.experiment.measurement.idle_after_s == load(project).experiment.measurement.idle_after_s
+
+
+def test_a_config_is_named_as_seen_from_the_clone(project):
+    # Snakemake gives every path from the machine's own root.
+    def named(*files):
+        return plan.load_project(list(files), root=project).config_name
+
+    assert named() == named(project / "config/config.yaml") == named("config/config.yaml") == "config/config.yaml"
+    outside = project.parent / f"{project.name}.yaml"
+    shutil.copy(project / "config/config.yaml", outside)
+    assert named("config/config.yaml", outside) == f"config/config.yaml, {outside}"
 
 
 def test_resolved_config_reads_back_the_same(project):

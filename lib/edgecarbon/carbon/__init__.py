@@ -1,7 +1,7 @@
 """From energy to carbon: operational, embodied and network, on both sides, with uncertainty.
 
 The package itself holds only the formulas and imports nothing heavier than numpy. `edgecarbon.carbon.evaluation`
-applies them to runs under a scenario, and `edgecarbon.carbon.tables` writes what comes of it.
+applies them to runs under a scenario, and `edgecarbon.carbon.decisions` asks what decides it.
 """
 
 from edgecarbon.carbon.formulas import (
@@ -11,7 +11,6 @@ from edgecarbon.carbon.formulas import (
     full_cycles,
     grid_mix,
     multiplexed_idle_kwh,
-    multiplexing_share,
     network_grams,
     operational_grams,
     radio_joules,
@@ -27,7 +26,6 @@ __all__ = [
     "full_cycles",
     "grid_mix",
     "multiplexed_idle_kwh",
-    "multiplexing_share",
     "network_grams",
     "operational_grams",
     "radio_joules",

@@ -18,7 +18,7 @@ from edgecarbon.carbon.formulas import (
     radio_kwh_per_gb,
     wear_grams,
 )
-from edgecarbon.config.assumptions import Assumption, ResolvedScenario, Segment, Side
+from edgecarbon.config.assumptions import Assumption, BatteryWear, Electricity, ResolvedScenario, Segment, Side
 from edgecarbon.config.inputs import Inputs
 from edgecarbon.config.scenario import Attribution
 from edgecarbon.errors import UserError
@@ -45,12 +45,21 @@ class Work:
 
 
 @dataclass(frozen=True)
-class BatteryWear:
-    """What the wear of a device's battery is reckoned from."""
+class Model:
+    """What time and energy of a reference device's runs follow from: operations / (peak · sustained), and time · draw."""
 
-    embodied_share: Assumption
-    rated_cycles: Assumption
-    capacity: Assumption
+    peak: Assumption
+    sustained: Assumption
+    draw: Assumption
+
+    @property
+    def assumptions(self) -> list[Assumption]:
+        return [self.peak, self.sustained, self.draw]
+
+    def factors(self, look: Look) -> tuple[Any, Any]:
+        """How many times longer than at the defaults its runs take, and how many times more it draws meanwhile."""
+        longer = self.peak.value * self.sustained.value / (look(self.peak) * look(self.sustained))
+        return longer, look(self.draw) / self.draw.value
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Arm:
     embodied_key: str
     side: Side
     boundaries: Mapping[str, Assumption]
-    grid: Assumption
+    grid: Electricity
     embodied: tuple[Assumption, ...]
     lifetime: Assumption
     utilisation: Assumption
@@ -75,10 +84,12 @@ class Arm:
     """Measured idle draw; goes before `idle_share`."""
     avoided: Assumption | None = None
     """Share of its making that is avoided when the run takes place elsewhere."""
-    coordinator: tuple[Assumption, Assumption, Assumption] | None = None
+    coordinator: tuple[Assumption, Assumption, Electricity] | None = None
     """Draw for this device (W) of the servers that coordinate it, their PUE and their grid."""
     measured_boundaries: Mapping[str, Assumption] = field(default_factory=dict)
     """Factors to the whole machine that were measured on this device; they go before the scenario's."""
+    model: Model | None = None
+    """Of a reference device."""
 
     def attribution(self, variant: Attribution) -> Attribution:
         """How this device is charged under a variant."""
@@ -140,11 +151,12 @@ class Arm:
 
     def operational(self, work: Work, boundary: str | None, look: Look) -> Any:
         """The machine's own electricity, and that of what coordinates it."""
-        own = operational_grams(work.energy_kwh + work.idle_kwh, look(self.grid), self.overhead(boundary, look))
+        drawn_kwh = work.energy_kwh + work.idle_kwh
+        own = operational_grams(drawn_kwh, self.grid.intensity(look), self.overhead(boundary, look))
         if self.coordinator is None:
             return own
         _, pue, grid = self.coordinator
-        return own + operational_grams(self.coordinator_kwh(work, look), look(grid), look(pue))
+        return own + operational_grams(self.coordinator_kwh(work, look), grid.intensity(look), look(pue))
 
     def coordinator_kwh(self, work: Work, look: Look) -> Any:
         """Energy of the coordinating servers that falls on the device, at the servers."""
@@ -155,7 +167,7 @@ class Arm:
         total: Any = 0.0
         for moved, path in ((work.data_bytes, self.side.data_path), (work.weights_bytes, self.side.weights_path)):
             for segment in path if np.any(moved) else ():
-                total = total + network_grams(moved, _kwh_per_gb(segment, look), look(self.grid))
+                total = total + network_grams(moved, _kwh_per_gb(segment, look), self.grid.intensity(look))
         return total
 
     def charged(self, work: Work, boundary: str | None, variant: Attribution, look: Look) -> Any:
@@ -185,13 +197,15 @@ class Arm:
 
     def assumptions(self, boundaries: set[str | None]) -> list[Assumption]:
         """Everything that figures on these boundaries rest on."""
-        found = [self.grid, *self.embodied, self.lifetime, self.utilisation, self.side.resource_share]
+        found = [*self.grid.assumptions, *self.embodied, self.lifetime, self.utilisation, self.side.resource_share]
         for boundary in boundaries:
             site = self.site_factor(boundary)
             found += [self.boundary_factor(boundary), *([] if site is None else [site])]
         found += self.side.practice.values()
         found += [part for part in (self.idle_watts or self.idle_share, self.avoided) if part is not None]
-        found += self.coordinator or ()
+        if self.coordinator is not None:
+            draw, pue, grid = self.coordinator
+            found += [draw, pue, *grid.assumptions]
         for segment in (*self.side.data_path, *self.side.weights_path):
             found += segment.assumptions
         if self.battery is not None:
@@ -218,7 +232,7 @@ def build_arm(device: str, facts: Mapping[str, Any], scenario: ResolvedScenario,
     entry = inputs.embodied.find(facts["embodied"], f"{where}: embodied")
     embodied = [Assumption.of(f"embodied/{facts['embodied']}", entry)]
     if role == "cloud" and entry.boundary == "gpu_board":
-        embodied += _host(facts, scenario, inputs, where)
+        embodied += _host(own, scenario, inputs, where)
     utilisation = own.get("owner_utilisation")
     grid_zone = own.get("grid_zone")
     return Arm(
@@ -231,7 +245,7 @@ def build_arm(device: str, facts: Mapping[str, Any], scenario: ResolvedScenario,
         embodied=tuple(embodied),
         lifetime=_lifetime(device, facts, entry.lifetime, scenario, inputs),
         utilisation=side.utilisation if utilisation is None else _stated(device, "utilisation", utilisation, "1"),
-        battery=_battery(entry.battery or scenario.settings.edge.battery, inputs) if _on_battery(facts) else None,
+        battery=_battery(entry.battery, scenario, inputs) if _on_battery(facts) else None,
         life_lost_per_hour=scenario.life_lost_per_hour if role == "edge" else None,
         fixed_attribution="used_hours"
         if role == "cloud" and scenario.settings.cloud.attribution == "used_hours"
@@ -243,6 +257,19 @@ def build_arm(device: str, facts: Mapping[str, Any], scenario: ResolvedScenario,
         if role == "edge" and scenario.coordinator is not None
         else None,
         measured_boundaries=facts.get("measured_boundaries", {}),
+        model=_model(device, inputs),
+    )
+
+
+def _model(device: str, inputs: Inputs) -> Model | None:
+    reference = inputs.reference_devices.entries.get(device)
+    if reference is None:
+        return None
+    return Model(
+        *(
+            Assumption.of(f"reference_devices/{device}/{part}", getattr(reference, part))
+            for part in ("peak", "sustained", "draw")
+        )
     )
 
 
@@ -250,8 +277,8 @@ def _on_battery(facts: Mapping[str, Any]) -> bool:
     return facts["role"] == "edge" and bool(facts.get("battery"))
 
 
-def _host(facts: Mapping[str, Any], scenario: ResolvedScenario, inputs: Inputs, where: str) -> list[Assumption]:
-    key = facts.get("host_embodied")
+def _host(own: Mapping[str, Any], scenario: ResolvedScenario, inputs: Inputs, where: str) -> list[Assumption]:
+    key = own.get("host_embodied")
     if scenario.host_embodied is None:
         return []
     if key is None:
@@ -259,9 +286,9 @@ def _host(facts: Mapping[str, Any], scenario: ResolvedScenario, inputs: Inputs, 
     return [Assumption.of(f"embodied/{key}", inputs.embodied.find(key, f"{where}: host_embodied"))]
 
 
-def _zone(zone: str, inputs: Inputs, where: str) -> Assumption:
+def _zone(zone: str, inputs: Inputs, where: str) -> Electricity:
     found = inputs.grid.find(zone, None, f"{where}: grid_zone")
-    return Assumption.of(f"grid/{zone}/{found.year}", found)
+    return Electricity(Assumption.of(f"grid/{zone}/{found.year}", found))
 
 
 def _lifetime(
@@ -285,14 +312,10 @@ def _stated(device: str, what: str, value: float, unit: str) -> Assumption:
     )
 
 
-def _battery(key: str, inputs: Inputs) -> BatteryWear:
-    battery = inputs.batteries.find(key, "battery")
-    return BatteryWear(
-        *(
-            Assumption.of(f"batteries/{key}/{field}", getattr(battery, field))
-            for field in ("embodied_share", "rated_cycles", "capacity")
-        )
-    )
+def _battery(key: str | None, scenario: ResolvedScenario, inputs: Inputs) -> BatteryWear:
+    if key is None:
+        return scenario.battery
+    return BatteryWear.of(key, inputs.batteries.find(key, "battery"))
 
 
 def _kwh_per_gb(segment: Segment, look: Look) -> Any:

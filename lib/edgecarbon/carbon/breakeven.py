@@ -10,7 +10,7 @@ import numpy as np
 from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws, Plan
 from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Pair, parts
-from edgecarbon.carbon.sensitivity import Row, center_ratio, ends_of, finite, identity, log_ratio
+from edgecarbon.carbon.sensitivity import Row, center_ratio, finite, identity, log_ratio, nearness
 from edgecarbon.carbon.work import Judge
 from edgecarbon.config.assumptions import Assumption
 
@@ -54,7 +54,7 @@ def break_even_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> lis
     rows = []
     for row, variant in enumerate(judge.scenario.settings.attributions):
         turning = [one for one in sensitivity if one["attribution"] == variant and one["reversal_value"] is not None]
-        deciding = min(turning, key=lambda one: one["reversal_distance"], default=None)
+        deciding = min(turning, key=_nearness, default=None)
         rows.append({
             **identity(judge, pair), "attribution": variant, "ratio_default": finite(ratios[row]),
             "energy_ratio": finite(energy_ratio[0]),
@@ -68,6 +68,10 @@ def break_even_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> lis
             "deciding_distance": deciding["reversal_distance"] if deciding else None,
         })  # fmt: skip
     return rows
+
+
+def _nearness(row: Row) -> tuple[float, float]:
+    return nearness(row["reversal_distance"], row["reversal_value"], row["value"])
 
 
 def map_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> list[Row]:
@@ -85,7 +89,7 @@ def map_rows(judge: Judge, pair: Pair, sensitivity: Sequence[Row]) -> list[Row]:
         if len(ranked) < 2:
             continue
         across, up = (by_name[one["input"]] for one in ranked[:2])
-        x_values, y_values = (_axis(pair, one) for one in (across, up))
+        x_values, y_values = (_axis(one) for one in (across, up))
         names = across.name, up.name
         if names not in drawn:
             drawn[names] = break_even_map(judge, pair, (across, x_values), (up, y_values))
@@ -112,8 +116,7 @@ def break_even_map(judge: Judge, pair: Pair, x: tuple[Assumption, Array], y: tup
     return np.exp(logs).reshape(-1, len(y[1]), len(x[1]))
 
 
-def _axis(pair: Pair, one: Assumption) -> Array:
-    """Values over an input's range, or over 5 to 95 % of one without ends; logarithmic where it does not reach zero."""
-    low, high = (one.low, one.high) if one.low < one.high else ends_of(pair, one)
-    spaced: Any = np.geomspace if low > 0 else np.linspace
-    return np.asarray(spaced(low, high, MAP_CELLS))
+def _axis(one: Assumption) -> Array:
+    """Values over an input's range; logarithmic where it does not reach zero."""
+    spaced: Any = np.geomspace if one.low > 0 else np.linspace
+    return np.asarray(spaced(one.low, one.high, MAP_CELLS))

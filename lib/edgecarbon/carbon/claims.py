@@ -33,7 +33,7 @@ def overhead_ratio(scenario: ResolvedScenario, look: Look) -> Any:
 
 def grid_ratio(scenario: ResolvedScenario, look: Look) -> Any:
     """Carbon intensity of the edge's electricity over the cloud's."""
-    return np.divide(look(scenario.edge.grid), look(scenario.cloud.grid))
+    return np.divide(scenario.edge.grid.intensity(look), scenario.cloud.grid.intensity(look))
 
 
 def equal_energy_ratio(scenario: ResolvedScenario, look: Look) -> Any:
@@ -109,7 +109,7 @@ def _rows(judge: Judge, pairs: Sequence[Pair], claim: Claim) -> Iterator[Row]:
 def _draws(judge: Judge, pair: Pair, claim: Claim) -> tuple[Draws, Draws]:
     """The defaults and the judge's draws, with the edge's energy as the claim states it where it does.
 
-    A modelled device's time goes with its energy, as its draw in watts is the same.
+    The device's time goes with it, as its draw in watts is the same.
     """
     stated, settings = claim.stated_energy_ratio, judge.scenario.settings
     if stated is None:
@@ -118,7 +118,7 @@ def _draws(judge: Judge, pair: Pair, claim: Claim) -> tuple[Draws, Draws]:
 
     def fixed(draws: Draws, share: Any) -> dict[str, Any]:
         ratio = stated.low * np.exp(span * share)
-        joules = pair.cloud.drawn_joules(replace(judge, draws=draws))[0] * TOKENS_PER_UNIT / pair.cloud.mean["tokens"]
+        joules = pair.cloud.drawn(replace(judge, draws=draws))[0][0] * TOKENS_PER_UNIT / pair.cloud.mean["tokens"]
         return {pair.edge.energy_name: joules / ratio}
 
     drawn = fixed(judge.draws, judge.draws.uniform(f"claims/{claim.name}"))

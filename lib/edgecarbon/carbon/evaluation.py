@@ -14,7 +14,7 @@ from edgecarbon.carbon.draws import HIGH, LOW, Array, Draws, quantiles
 from edgecarbon.carbon.formulas import sci
 from edgecarbon.carbon.pairs import TOKENS_PER_UNIT, Pair, pairs_of
 from edgecarbon.carbon.verdicts import verdict_rows
-from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, value, work_of
+from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, model_of, value, work_of
 from edgecarbon.config.assumptions import Assumption, ResolvedScenario
 from edgecarbon.config.base import nearest
 from edgecarbon.config.inputs import Inputs
@@ -73,7 +73,7 @@ def evaluate(
     # Stable: attributions and functional units keep their order within a run.
     carbon.sort(key=lambda row: (row["workload"], row["device"], row["repeat"]))
     pairs = list(pairs_of(judge, runs))
-    return Result(carbon, verdict_rows(judge, pairs), _assumption_rows(judge, inputs, by_device), judge, pairs)
+    return Result(carbon, verdict_rows(judge, pairs), _assumption_rows(judge, by_device), judge, pairs)
 
 
 def _carbon_rows(judge: Judge, arm: Arm, runs: Sequence[Run]) -> Iterator[Row]:
@@ -94,7 +94,8 @@ def _rows_of(judge: Judge, arm: Arm, boundary: str | None, runs: Sequence[Run]) 
     point = np.array([[one[0] or 0.0] for one in intervals], np.float64)
     look = judge.draws.of
     default = work_of(judge, arm, runs, point, value)
-    drawn = work_of(judge, arm, runs, drawn_energy(judge, arm.device, intervals), look)
+    joules, longer = drawn_energy(judge, arm, runs, intervals)
+    drawn = work_of(judge, arm, runs, joules, look, longer)
     used = arm.operational(drawn, boundary, look) + arm.network(drawn, look)
     columns: dict[str, tuple[Array, Array, Array]] = {}
     for variant in settings.attributions:
@@ -106,7 +107,7 @@ def _rows_of(judge: Judge, arm: Arm, boundary: str | None, runs: Sequence[Run]) 
     shared = {
         "boundary": boundary,
         "overhead_factor": float(arm.overhead(boundary, value)),
-        "intensity_g_per_kwh": arm.grid.value,
+        "intensity_g_per_kwh": float(arm.grid.intensity(value)),
         "embodied_key": arm.embodied_key,
     }
     operational = _flat(arm.operational(default, boundary, value), len(runs))
@@ -142,21 +143,20 @@ def _unit_rows(runs: Sequence[Run], parts: Mapping[str, Array]) -> Iterator[tupl
             yield {**facts, "functional_unit": unit, **{name: part[index] for name, part in grams.items()}}, index
 
 
-def _assumption_rows(judge: Judge, inputs: Inputs, by_device: Mapping[str, Sequence[Run]]) -> list[Row]:
+def _assumption_rows(judge: Judge, by_device: Mapping[str, Sequence[Run]]) -> list[Row]:
     scenario = judge.scenario
     used_by: dict[Assumption, set[str]] = defaultdict(set)
     for name, arm in judge.arms.items():
-        found = arm.assumptions({run["boundary"] for run in by_device[name]})
-        found += [scenario.bytes_per_token]
+        boundaries = {run["boundary"] for run in by_device[name]}
+        found = [*arm.assumptions(boundaries), scenario.bytes_per_token]
         if scenario.settings.traffic.weights_every_steps is not None:
             found += [scenario.bytes_per_parameter]
         if scenario.prices is not None and arm.role == "edge":
             found += [scenario.prices.tariff]
             found += [scenario.prices.battery] if scenario.prices.battery and arm.battery else []
-        reference = inputs.reference_devices.entries.get(name)
-        if reference is not None and any(run["record_kind"] == "modelled" for run in by_device[name]):
-            for part in ("peak", "sustained", "draw"):
-                found.append(Assumption.of(f"reference_devices/{name}/{part}", getattr(reference, part)))
+            found += [scenario.prices.charger] if any(map(arm.site_factor, boundaries)) else []
+        model = model_of(arm, by_device[name][0])
+        found += [] if model is None else model.assumptions
         for assumption in found:
             used_by[assumption].add(name)
     ordered = sorted(used_by, key=lambda assumption: assumption.name)

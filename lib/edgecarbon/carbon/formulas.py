@@ -177,14 +177,6 @@ def grid_mix(shares: Mapping[str, float], intensities_g_per_kwh: Mapping[str, fl
     return float(sum(part * intensities[source] for source, part in shares.items()))
 
 
-def multiplexing_share(utilisation: Number, tenants: Number = 1.0) -> Any:
-    """Hours of a cloud machine's life that one tenant's hour pays for: 1 / (utilisation × tenants).
-
-    The hours in which nobody uses the machine are borne by those who do, and tenants at the same time share each hour.
-    """
-    return plain(1.0 / (positive_share("utilisation", utilisation) * _tenants(tenants)))
-
-
 def multiplexed_idle_kwh(idle_watts: Number, used_hours: Number, utilisation: Number, tenants: Number = 1.0) -> Any:
     """Energy of a cloud machine's empty hours that falls on a run, kWh: W × h × (1/utilisation − 1) / tenants."""
     unused = (1.0 / positive_share("utilisation", utilisation) - 1.0) / _tenants(tenants)

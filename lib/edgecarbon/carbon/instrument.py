@@ -21,11 +21,13 @@ CONSTANT = {
     "intensity": "gCO2e/kWh", "coordinator_intensity": "gCO2e/kWh", "charger": "1", "lifetime_hours": "h",
     "utilisation": "1",
 }  # fmt: skip
+MOST_DRAWS = 10_000
+"""Draws for the page, which is to open on a phone; a scenario may have a million."""
 ALL_ATTRIBUTIONS: tuple[Attribution, ...] = ("sunk", "time_share", "used_hours", "marginal_wear")
 
 
 def instrument_rows(judge: Judge, pairs: Sequence[Pair]) -> list[Row]:
-    """Rows of `instrument`: the parts of every device that stands in a pair, with their draws.
+    """Rows of `instrument`: the parts of every device that stands in a pair, with their draws, at most `MOST_DRAWS`.
 
     A cloud device emits (plug_kwh + network_kwh) · intensity + embodied_ATTRIBUTION_g. An edge device emits
     device_kwh · charger · intensity + network_kwh · intensity + coordinator_kwh · coordinator_intensity + its making:
@@ -33,9 +35,11 @@ def instrument_rows(judge: Judge, pairs: Sequence[Pair]) -> list[Row]:
     wear_battery_g + wear_life_g_hours / lifetime_hours by wear.
     """
     sides = {(pair.workload, side.arm.device): side for pair in pairs if pair.known for side in (pair.cloud, pair.edge)}
+    # Fewer are drawn anew: they are then as evenly spread as the scenario's, which a part of those would not be.
+    few = judge.draws if judge.draws.count <= MOST_DRAWS else Draws(judge.scenario.settings.seed, MOST_DRAWS)
     rows = []
     for (workload, device), side in sorted(sides.items()):
-        center, drawn = (_parts(judge, side, draws) for draws in (judge.center, judge.draws))
+        center, drawn = (_parts(judge, side, draws) for draws in (judge.center, few))
         for name, values in drawn.items():
             rows.append({
                 "scenario": judge.scenario.name, "workload": workload, "device": device, "role": side.arm.role,
@@ -49,8 +53,8 @@ def _parts(judge: Judge, side: Average, draws: Draws) -> dict[str, Any]:
     judge = replace(judge, draws=draws)
     look, arm, boundary = draws.of, side.arm, side.mean["boundary"]
     work = side.work(judge)
-    found: dict[str, Any] = {"meter_kwh": work.energy_kwh, "intensity": look(arm.grid)}
-    found["network_kwh"] = arm.network(work, lambda one: 1.0 if one == arm.grid else look(one))
+    found: dict[str, Any] = {"meter_kwh": work.energy_kwh, "intensity": arm.grid.intensity(look)}
+    found["network_kwh"] = arm.network(work, lambda one: 1.0 if one in arm.grid.assumptions else look(one))
     if arm.role == "cloud":
         found["plug_kwh"] = (work.energy_kwh + work.idle_kwh) * arm.overhead(boundary, look)
         for variant in ALL_ATTRIBUTIONS:
@@ -70,7 +74,7 @@ def _edge_parts(side: Average, work: Work, look: Look) -> dict[str, Any]:
     found = {
         "device_kwh": work.energy_kwh * look(arm.boundary_factor(boundary)),
         "coordinator_kwh": 0.0,
-        "coordinator_intensity": look(arm.side.grid),
+        "coordinator_intensity": arm.side.grid.intensity(look),
         "made_g_hours": arm.embodied_kg(look) * 1000.0 * work.hours * look(arm.side.resource_share),
         "lifetime_hours": lifetime_hours,
         "utilisation": look(arm.utilisation),
@@ -84,5 +88,5 @@ def _edge_parts(side: Average, work: Work, look: Look) -> dict[str, Any]:
     if arm.coordinator is not None:
         _, pue, grid = arm.coordinator
         found["coordinator_kwh"] = arm.coordinator_kwh(work, look) * look(pue)
-        found["coordinator_intensity"] = look(grid)
+        found["coordinator_intensity"] = grid.intensity(look)
     return found

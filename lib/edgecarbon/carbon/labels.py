@@ -10,6 +10,7 @@ _KINDS = {
     "energy": "energy of {}",
     "repeats": "spread of repeats, {}",
     "grid": "grid intensity, {}",
+    "hours": "hours of the day, {}",
     "embodied": "making of {}",
     "lifetimes": "lifetime, {}",
     "utilisation": "utilisation, {}",
@@ -19,7 +20,11 @@ _KINDS = {
     "radios": "radio, {}",
     "batteries": "battery, {}",
     "device": "{} (its own)",
-    "reference_devices": "{}",
+}
+_OF_A_REFERENCE_DEVICE = {
+    "peak": "peak rate of {}",
+    "sustained": "MFU of {} (sustained share of peak)",
+    "draw": "draw of {}",
 }
 
 
@@ -30,12 +35,15 @@ def label(one: Assumption) -> str:
         return f"whole machine, {rest.replace('-', ' ')}"
     if kind in ("energy", "embodied"):
         return _KINDS[kind].format(rest)
+    if kind == "reference_devices":
+        device, _, part = rest.rpartition("/")
+        return _OF_A_REFERENCE_DEVICE[part].format(device)
     words = rest.replace("/", " ").replace("_", " ")
     if kind == "scenario":
         section, _, field = rest.partition(".")
         field = field.removeprefix("practice.").removeprefix("practice_")
         return (
-            f"{section}: {field.replace('_', ' ')}"
+            f"{section}: {field.replace('_', ' ').replace('.', ' ')}"
             if field not in PRACTICE
             else f"{field.replace('_', ' ')} ({section})"
         )

@@ -48,9 +48,13 @@ def owner_rows(judge: Judge, pair: Pair) -> list[Row]:
 
 
 def _costs(judge: Judge, edge: Average, prices: Prices) -> dict[str, Any]:
-    """Electricity at the plug and wear of the battery, over the judge's draws."""
+    """Electricity at the plug and wear of the battery, over the judge's draws.
+
+    Work that is done again (churn, replication) may be done by devices of other owners: what the result costs them all.
+    """
     look: Look = judge.draws.of
-    arm, boundary = edge.arm, edge.mean["boundary"]
+    boundary = edge.mean["boundary"]
+    arm = replace(edge.arm, side=replace(edge.arm.side, site_factor=prices.charger))
     work = edge.work(judge)
     energy_kwh = np.squeeze(work.energy_kwh * arm.overhead(boundary, look))
     electricity = energy_kwh * look(prices.tariff)

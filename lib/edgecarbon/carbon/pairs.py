@@ -16,7 +16,7 @@ import numpy as np
 
 from edgecarbon.carbon.arms import Arm, Work
 from edgecarbon.carbon.draws import Array, Draws
-from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, work_of
+from edgecarbon.carbon.work import Judge, Run, charged_energy, drawn_energy, energy, model_of, work_of
 from edgecarbon.config.assumptions import Assumption
 
 TOKENS_PER_UNIT = 1e6
@@ -54,29 +54,37 @@ class Average:
     def repeats_name(self) -> str:
         return f"repeats/{self.mean['workload']}/{self.arm.device}"
 
-    def drawn_joules(self, judge: Judge) -> Array:
-        """Charged energy of the average run, shape (1, draws)."""
+    def drawn(self, judge: Judge) -> tuple[Array, Any]:
+        """Charged energy of the average run, J, shape (1, 1) or (1, draws), and how many times longer it then takes.
+
+        An energy that is set by its name takes the time with it, measured or modelled: the device keeps its draw.
+        """
         assert self.interval is not None
+        joules, longer = drawn_energy(judge, self.arm, [self.mean], [self.interval])
         fixed = judge.draws.fixed.get(self.energy_name)
-        if fixed is None:
-            drawn = drawn_energy(judge, self.arm.device, [self.interval])
-        else:
-            drawn = np.atleast_2d(np.asarray(fixed, np.float64) * self.mean["tokens"] / TOKENS_PER_UNIT)
-        joules = self.interval[0]
-        if self.standard_error and joules > 0:
+        if fixed is not None:
+            stated = np.atleast_2d(np.asarray(fixed, np.float64) * self.mean["tokens"] / TOKENS_PER_UNIT)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                longer = longer * np.where(joules > 0, stated / joules, 1.0)
+            joules = stated
+        if self.standard_error and self.interval[0] > 0:
             # Student-t, on top of what the meter may be off by; as a factor, since no run takes less than nothing, and
             # cut at a hundredfold, where two repeats alone would reach without end.
-            error = self.standard_error / joules * judge.draws.student(self.repeats_name, self.known - 1)
-            drawn = drawn * np.exp(np.clip(error, -WIDEST, WIDEST))
-        return drawn
+            error = self.standard_error / self.interval[0] * judge.draws.student(self.repeats_name, self.known - 1)
+            joules = joules * np.exp(np.clip(error, -WIDEST, WIDEST))
+        return joules, longer
 
     def work(self, judge: Judge) -> Work:
         """The average run's work, over the judge's draws."""
-        return work_of(judge, self.arm, [self.mean], self.drawn_joules(judge), judge.draws.of)
+        joules, longer = self.drawn(judge)
+        return work_of(judge, self.arm, [self.mean], joules, judge.draws.of, longer)
 
     def assumptions(self) -> list[Assumption]:
-        """Everything that its grams rest on, and its energy (for a million tokens) as an assumption among them."""
+        """Everything that its grams rest on; among them its energy (for a million tokens), or what that is modelled from."""
         found = self.arm.assumptions({self.mean["boundary"]})
+        model = model_of(self.arm, self.mean)
+        if model is not None:
+            return [*found, *model.assumptions]
         assert self.interval is not None
         joules, low, high = (part * TOKENS_PER_UNIT / self.mean["tokens"] for part in self.interval)
         figure = Assumption(
@@ -132,7 +140,7 @@ class Pair:
             return np.asarray(cloud / edge)
 
     def inputs(self, judge: Judge) -> list[Assumption]:
-        """What has a range and a part in this pair's ratio, by name; energies among them."""
+        """What has a range and a part in this pair's ratio, by name; measured energies among them."""
         scenario = judge.scenario
         found = [*self.cloud.assumptions(), *self.edge.assumptions(), scenario.bytes_per_token]
         if scenario.settings.traffic.weights_every_steps is not None:
@@ -174,7 +182,7 @@ def average(judge: Judge, device: str, runs: Sequence[Run]) -> Average:
     mean = {
         **runs[0],
         **means,
-        # Of the average, work_of needs the default alone; the interval is drawn beside it.
+        # The interval stands beside it.
         "energy_low_joules": means["energy_joules"],
         "energy_high_joules": means["energy_joules"],
         "boundary": boundaries.pop() if len(boundaries) == 1 else None,

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
-from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws, quantile
+from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, quantile
 from edgecarbon.carbon.formulas import HOURS_PER_YEAR
 from edgecarbon.carbon.labels import label
 from edgecarbon.carbon.pairs import Average, Pair, parts
@@ -165,27 +164,20 @@ def morris_measures(logs: Array, unit: Array) -> Indices:
 def _tornado(judge: Judge, pair: Pair, inputs: Sequence[Assumption]) -> tuple[Array, Array]:
     """Cloud over edge with each input alone at either end, shape (attributions, inputs) each."""
     count = 2 * len(inputs)
+    # What the runs themselves leave unsure is drawn and not set: a run whose meter erred was no longer for it.
+    of_runs = {name for side in (pair.cloud, pair.edge) for name in (side.energy_name, side.repeats_name)}
     fixed: dict[str, Array] = {}
     moved: dict[str, Array] = {}
     for column, one in enumerate(inputs):
         ends = slice(2 * column, 2 * column + 2)
-        if one.unit == "J":  # the spread of repeats has no value to move, only its quantile
+        if one.name in of_runs:
             moved[one.name] = np.full(count, 0.5)
             moved[one.name][ends] = TORNADO
         else:
             fixed[one.name] = np.full(count, one.value)
-            fixed[one.name][ends] = ends_of(pair, one)
+            fixed[one.name][ends] = quantile(one, np.array(TORNADO))
     ratios = np.exp(log_ratio(judge, pair, Plan(count, moved, fixed)))
     return ratios[:, 0::2], ratios[:, 1::2]
-
-
-def ends_of(pair: Pair, one: Assumption) -> Array:
-    """The 5 and 95 % quantiles of an input, shape (2,)."""
-    ends = np.array(TORNADO)
-    if one.name in (pair.cloud.energy_name, pair.edge.energy_name):
-        interval = (np.array([end]) for end in (one.value, one.low, one.high))
-        return np.asarray(interval_draws(np.asarray(ndtri(ends), np.float64), *interval)[0])
-    return quantile(one, ends)
 
 
 def turn(judge: Judge, pair: Pair, one: Assumption) -> list[Turn | None]:
@@ -257,7 +249,7 @@ def longest_hours(judge: Judge, side: Average, draws: Draws) -> float:
 
 
 def _nearest_turn(one: Assumption, values: Array, logs: Array, before: NDArray[np.intp]) -> Turn | None:
-    """The crossing of zero that lies least far beyond the range, by a straight line between steps.
+    """The crossing of zero that ranks first by `nearness`, by a straight line between steps.
 
     Args:
         before: the steps after which `logs` crosses zero.
@@ -270,7 +262,12 @@ def _nearest_turn(one: Assumption, values: Array, logs: Array, before: NDArray[n
         share = start / (start - end)
         value = math.exp(math.log(values[index]) + share * math.log(values[index + 1] / values[index]))
         found.append(Turn(value, value / one.high if value >= one.value else one.low / value))
-    return min(found, key=lambda turned: turned.distance, default=None)
+    return min(found, key=lambda turned: nearness(turned.distance, turned.value, one.value), default=None)
+
+
+def nearness(distance: float, value: float, default: float) -> tuple[float, float]:
+    """What turns are ranked by: how far beyond the range; within it all are as near, so how many times off the default."""
+    return max(distance, 1.0), abs(math.log(value / default))
 
 
 def center_ratio(judge: Judge, pair: Pair) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecarbon.carbon.arms import Arm, Look, Work
+from edgecarbon.carbon.arms import Arm, Look, Model, Work
 from edgecarbon.carbon.draws import NORMAL_975, Array, Draws, Plan, interval_draws
 from edgecarbon.carbon.formulas import JOULES_PER_KWH
 from edgecarbon.config.assumptions import Assumption, ResolvedScenario
@@ -62,29 +62,43 @@ def energy(run: Run, kind: str) -> Interval:
     return joules, low, high
 
 
-def drawn_energy(judge: Judge, device: str, intervals: Sequence[Interval]) -> Array:
-    """Draws of energies of one device, shape (runs, draws): its meter, or its model, erred in all of them alike."""
+def model_of(arm: Arm, run: Run) -> Model | None:
+    """What a modelled run of a reference device is reckoned from; None for one that was measured."""
+    return arm.model if run["record_kind"] == "modelled" else None
+
+
+def drawn_energy(judge: Judge, arm: Arm, runs: Sequence[Run], intervals: Sequence[Interval]) -> tuple[Array, Any]:
+    """Draws of charged energies of one device's runs, J, and how many times longer than at their defaults they take.
+
+    A meter erred in all of its runs alike, and the clock did not. What is modelled follows from rate and draw.
+
+    Returns:
+        shape (runs, 1) or (runs, draws); a scalar, or shape (draws,).
+    """
     known = np.array([(0.0, 0.0, 0.0) if one[0] is None else one for one in intervals], np.float64)
-    return interval_draws(judge.draws.normal(f"energy/{device}"), known[:, 0], known[:, 1], known[:, 2])
+    model = model_of(arm, runs[0])
+    if model is None:
+        normal = judge.draws.normal(f"energy/{arm.device}")
+        return interval_draws(normal, known[:, 0], known[:, 1], known[:, 2]), 1.0
+    longer, hungrier = model.factors(judge.draws.of)
+    return np.asarray(known[:, :1] * longer * hungrier), longer
 
 
-def work_of(judge: Judge, arm: Arm, runs: Sequence[Run], energy_joules: Array, look: Look) -> Work:
+def work_of(judge: Judge, arm: Arm, runs: Sequence[Run], energy_joules: Array, look: Look, longer: Any = 1.0) -> Work:
     """The work of an arm's runs with what practice adds, shape (runs, 1) or (runs, draws).
-
-    A modelled run that takes more energy than its default also takes longer: both rest on the same assumed rate.
 
     Args:
         energy_joules: charged energy, shape (runs, 1) or (runs, draws).
+        longer: how many times longer than recorded they take, a scalar or an array that broadcasts to that shape.
     """
     scenario = judge.scenario
-    hours = _column(runs, "duration_s") / 3600.0
-    default = np.array([[energy(run, "gross")[0] or 1.0] for run in runs])
     modelled = np.array([[run["record_kind"] == "modelled"] for run in runs])
     every = scenario.settings.traffic.weights_every_steps
-    exchanges = np.zeros_like(hours) if every is None else np.floor(_column(runs, "steps") / every)
+    # No whole number: what a short run is charged for stands for its part of a long one.
+    exchanges: Any = 0.0 if every is None else _column(runs, "steps") / every
     work = Work(
         energy_kwh=energy_joules / JOULES_PER_KWH,
-        hours=hours * np.where(modelled, energy_joules / default, 1.0),
+        hours=_column(runs, "duration_s") / 3600.0 * longer,
         data_bytes=_column(runs, "tokens") * look(scenario.bytes_per_token),
         # Sent and fetched: twice in each exchange.
         weights_bytes=2.0 * exchanges * _column(runs, "parameters") * look(scenario.bytes_per_parameter),

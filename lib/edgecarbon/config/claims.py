@@ -61,7 +61,7 @@ class Claim(Section):
     """What has to be true for it to hold."""
 
     own_scenario: Name
-    """Scenario that holds the publication's own assumptions, as far as they are known."""
+    """Scenario that holds what the publication states, and this project's assumptions for the rest."""
 
     quantity: Literal[OfScenario, OfPair]
     """What is computed. `charger_factor`: energy at the plug over energy at the battery. `overhead_ratio`: that over the

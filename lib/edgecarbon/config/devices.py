@@ -65,7 +65,8 @@ class DeviceCarbon(Section):
     """Zone of the electricity it draws, as in config/inputs/carbon-intensities.csv; null takes the scenario's."""
 
     battery: bool = False
-    """Whether it draws its energy through a battery and a charger."""
+    """Whether it draws its energy through a battery and a charger, as laptops and phones do. Where it is false, no charger
+    and no wear of a battery is charged."""
 
 
 class Limits(Section):

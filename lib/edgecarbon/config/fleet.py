@@ -44,8 +44,8 @@ class Links(Section):
     """Members whose rates differ, by name."""
 
     shared_medium_mbyte_per_s: PositiveFloat | None = None
-    """All members are on one Wi-Fi access point, which carries so much in all, MB/s: every transfer crosses it twice.
-    Null: their links do not touch each other."""
+    """All members are on one Wi-Fi access point, which carries so much in all, MB/s: every transfer crosses it twice, and
+    nothing beyond it. Null: their links do not touch each other, and a scenario's network lies between them."""
 
 
 class Radio(Section):

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from edgecarbon.config.base import Section, models_in
+from edgecarbon.config.based import OWN, WHOLE
 from edgecarbon.config.claims import ClaimsFile
 from edgecarbon.config.devices import AdbDevice, BundleDevice, DevicesFile, LocalDevice, SshDevice
 from edgecarbon.config.experiment import Experiment, ScalingStudy
@@ -79,7 +80,31 @@ def generated(folder: Path) -> dict[Path, str]:
 
 
 def _schema(model: type[Section]) -> str:
-    return json.dumps(model.model_json_schema(), indent=1) + "\n"
+    schema = model.model_json_schema()
+    return json.dumps(_with_bases(schema) if model is Scenario else schema, indent=1) + "\n"
+
+
+def _with_bases(schema: dict[str, Any]) -> dict[str, Any]:
+    """A scenario's schema, in which a file that is based on another need hold no more than says which one it is."""
+    sections: dict[str, Any] = {}
+    whole = _demanded(schema, schema["$defs"], sections)
+    for section in sections.values():
+        section.pop("required", None)
+    based = {"properties": {"based_on": {"type": "string"}}, "required": ["based_on"]}
+    return {**schema, "required": list(OWN), "if": based, "else": whole}
+
+
+def _demanded(section: dict[str, Any], definitions: dict[str, Any], met: dict[str, Any]) -> dict[str, Any]:
+    """What a section requires, and the sections in it that `based_on` merges field by field; those go into `met`."""
+    inside = {}
+    for name, field in section["properties"].items():
+        for option in (field, *field.get("anyOf", ()), *field.get("oneOf", ())):
+            kind = option.get("$ref", "").rpartition("/")[2]
+            if kind and not WHOLE & definitions[kind]["properties"].keys():
+                met[kind] = definitions[kind]
+                inside[name] = _demanded(definitions[kind], definitions, met)
+    asked = {"required": section.get("required"), "properties": {name: one for name, one in inside.items() if one}}
+    return {name: part for name, part in asked.items() if part}
 
 
 def _document(model: type[BaseModel], depth: int) -> str:

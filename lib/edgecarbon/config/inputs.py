@@ -122,7 +122,8 @@ class ReferenceDevice(Section):
     """Exact key in lifetimes.yaml."""
 
     host_embodied: Key | None = None
-    """Key in embodied.yaml of the share of a server around a board; null takes the scenario's."""
+    """Key in embodied.yaml of the share of a server around a board; null, and a scenario whose `device_facts_first` is
+    false, take the scenario's."""
 
     def carbon_facts(self) -> dict[str, Any]:
         """What the carbon model needs to know of it, in the shape that measured devices have."""

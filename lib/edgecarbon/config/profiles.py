@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from edgecarbon.config.base import Section, read_yaml, validate
-from edgecarbon.config.grid import UNIT, Grid
-from edgecarbon.config.quantities import Factor, GramsPerKilowattHour, Key, Text
+from edgecarbon.config.grid import UNIT
+from edgecarbon.config.quantities import Factor, GramsPerGram, GramsPerKilowattHour, Key, Quantity, Text
 from edgecarbon.errors import UserError
 
 DAY = 24
@@ -160,49 +160,37 @@ class Profile:
             chosen = list(self.figures)
         return math.fsum(chosen) / len(chosen)
 
-    def over(
-        self, hours: Greenest | Window | None, zone: str, year: int, grid: Grid, where: str
-    ) -> GramsPerKilowattHour:
-        """Carbon intensity over the chosen hours, with the sources of zone and profile.
+    def over(self, hours: Greenest | Window | None, zone: str, year: int, where: str) -> Quantity:
+        """Mean figure over the chosen hours, with its source: of a relative profile a factor of the zone's year.
 
-        The ends of a relative profile's range are the zone's times the spread's.
+        The ends of its range are the mean times the spread's.
 
         Args:
             where: file and field that ask, for errors.
 
         Raises:
-            UserError: a zone or year that is unknown, or that the profile is not of.
+            UserError: a zone or year that the profile is not of.
         """
         entry, mean, spread = self.entry, self.mean(hours), self.entry.spread
         if entry.zone is not None and zone != entry.zone:
             raise UserError(f"{where}.profile: '{self.key}' is of zone '{entry.zone}', not of '{zone}'")
+        if entry.kind == "absolute" and year != entry.year:
+            raise UserError(f"{where}.profile: '{self.key}' holds intensities of {entry.year}, not of {year}")
         words = hours.words if hours else "mean of all hours"
+        kind, unit = (GramsPerGram, "g/g") if entry.kind == "relative" else (GramsPerKilowattHour, UNIT)
         fields = {
             "value": mean,
-            "unit": UNIT,
+            "unit": unit,
             "low": mean * spread.low,
             "high": mean * spread.high,
             "distribution": spread.distribution,
             "source": f"profile '{self.key}', {words}: {entry.source}",
-            "year": year,
+            "year": entry.year,
             "boundary": f"{words}; {entry.boundary}",
             "licence": entry.licence,
             "provenance": entry.provenance,
         }
-        if entry.kind == "relative":
-            yearly = grid.find(zone, year, where)
-            fields |= {
-                "value": yearly.value * mean,
-                "low": yearly.low * mean * spread.low,
-                "high": yearly.high * mean * spread.high,
-                "source": f"{yearly.source}; times {fields['source']}",
-                "boundary": f"{yearly.boundary}; times {fields['boundary']}",
-                "licence": f"{yearly.licence}; {entry.licence}",
-                "provenance": "modelled",
-            }
-        elif year != entry.year:
-            raise UserError(f"{where}.profile: '{self.key}' holds intensities of {entry.year}, not of {year}")
-        return validate(GramsPerKilowattHour, fields, where)
+        return validate(kind, fields, where)
 
 
 def load_profiles(path: Path) -> Mapping[str, Profile]:

@@ -168,6 +168,13 @@ class GramsPerKilowattHour(Quantity):
     """Grams of CO2-equivalent a kilowatt-hour."""
 
 
+class GramsPerGram(Quantity):
+    """Carbon intensity in some hours over the year's mean: on either side of 1, so no share and no multiplier."""
+
+    unit: Literal["g/g"]
+    """Grams for each gram of the mean."""
+
+
 class Kilograms(Quantity):
     """Manufacturing emissions."""
 

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgecarbon.config.assumptions import Assumption, Prices, ResolvedScenario, Segment, Side
+from edgecarbon.config.assumptions import (
+    Assumption,
+    BatteryWear,
+    Electricity,
+    Prices,
+    ResolvedScenario,
+    Segment,
+    Side,
+)
 from edgecarbon.config.base import nearest, validate
 from edgecarbon.config.based import read_scenarios
+from edgecarbon.config.choice import GivenBattery, GivenRadio
 from edgecarbon.config.inputs import Inputs, Table
 from edgecarbon.config.practice import PRACTICE, Owner, Practice
 from edgecarbon.config.quantities import (
     BytesPerParameter,
     BytesPerToken,
+    Cycles,
     Factor,
+    Given,
     GramsPerKilowattHour,
     HoursPerHour,
     Kilograms,
+    KilowattHoursPerGigabyte,
+    MegabytesPerSecond,
     Multiplier,
     Part,
     Price,
     PricePerKilowattHour,
     Quantity,
     Share,
+    WattHours,
     Watts,
     Years,
 )
@@ -51,9 +66,8 @@ def _resolved(path: Path, data: dict[str, Any], inputs: Inputs) -> ResolvedScena
         # What differs from another scenario is often written without saying from which.
         hint = f"\n{path}: `based_on: default` would take from that scenario what is not given here"
         raise UserError(f"{error}{hint if 'boundaries' not in data else ''}") from None
-    resolver = _Resolver(str(path), inputs)
+    resolver = _Resolver(str(path), inputs, {})
     cloud, edge, traffic = settings.cloud, settings.edge, settings.traffic
-    inputs.batteries.find(edge.battery, f"{path}: edge.battery")
     cloud_grid = resolver.grid("cloud.grid", cloud.grid)
     return ResolvedScenario(
         name=path.stem,
@@ -69,13 +83,14 @@ def _resolved(path: Path, data: dict[str, Any], inputs: Inputs) -> ResolvedScena
             resolver.choice("edge.charger", edge.charger, inputs.charger_factor, Factor),
         ),
         host_embodied=resolver.optional("cloud.host_embodied", cloud.host_embodied, inputs.embodied, Kilograms),
+        battery=resolver.battery("edge.battery", edge.battery),
         life_lost_per_hour=resolver.optional("edge.life_lost_per_hour", edge.life_lost_per_hour, None, HoursPerHour),
         idle_share=resolver.optional("cloud.idle_share", cloud.idle_share, None, Share),
         coordinator=resolver.optional("edge.coordinator", edge.coordinator, None, Watts),
         cloud_hardware_avoided=resolver.optional(
             "counterfactual.cloud_hardware_avoided", settings.counterfactual.cloud_hardware_avoided, None, Part
         ),
-        prices=resolver.prices(settings.owner),
+        prices=resolver.prices(settings.owner, edge.charger),
         bytes_per_token=resolver.choice("traffic.bytes_per_token", traffic.bytes_per_token, None, BytesPerToken),
         bytes_per_parameter=resolver.choice(
             "traffic.bytes_per_parameter", traffic.bytes_per_parameter, None, BytesPerParameter
@@ -89,6 +104,8 @@ class _Resolver:
 
     file: str
     inputs: Inputs
+    places: dict[Given | GivenRadio, str]
+    """Where each network segment that is given in full was met first."""
 
     def choice(self, field: str, choice: Any, table: Table[Any] | None, kind: type[QuantityType]) -> Assumption:
         where = f"{self.file}: {field}"
@@ -111,23 +128,27 @@ class _Resolver:
     ) -> Assumption | None:
         return None if choice is None else self.choice(field, choice, table, kind)
 
-    def grid(self, field: str, choice: Zone | Quantity) -> Assumption:
+    def grid(self, field: str, choice: Zone | Quantity) -> Electricity:
         where = f"{self.file}: {field}"
         if isinstance(choice, Zone):
             return self.zone(where, choice)
-        return Assumption.of(f"scenario/{field}", validate(GramsPerKilowattHour, choice.model_dump(), where))
+        literal = validate(GramsPerKilowattHour, choice.model_dump(), where)
+        return Electricity(Assumption.of(f"scenario/{field}", literal))
 
-    def zone(self, where: str, choice: Zone) -> Assumption:
-        name = f"grid/{choice.zone}/{choice.year}"
+    def zone(self, where: str, choice: Zone) -> Electricity:
+        name, hours = f"grid/{choice.zone}/{choice.year}", choice.hours
         if choice.profile is None:
-            return Assumption.of(name, self.inputs.grid.find(choice.zone, choice.year, where))
-        profile, hours = self.inputs.profiles.find(choice.profile, f"{where}.profile"), choice.hours
-        label = f"/{hours.label}" if hours else ""
-        found = profile.over(hours, choice.zone, choice.year, self.inputs.grid, where)
-        return Assumption.of(f"{name}/{choice.profile}{label}", found)
+            return Electricity(Assumption.of(name, self.inputs.grid.find(choice.zone, choice.year, where)))
+        profile = self.inputs.profiles.find(choice.profile, f"{where}.profile")
+        figure = profile.over(hours, choice.zone, choice.year, where)
+        label = f"{choice.profile}/{hours.label}" if hours else choice.profile
+        if profile.entry.kind == "absolute":
+            return Electricity(Assumption.of(f"{name}/{label}", figure))
+        mean = Assumption.of(name, self.inputs.grid.find(choice.zone, choice.year, where))
+        return Electricity(mean, Assumption.of(f"hours/{choice.zone}/{label}", figure))
 
     def side(
-        self, name: str, settings: CloudAssumptions | EdgeAssumptions, grid: Assumption, site_factor: Assumption
+        self, name: str, settings: CloudAssumptions | EdgeAssumptions, grid: Electricity, site_factor: Assumption
     ) -> Side:
         inputs = self.inputs
         return Side(
@@ -149,9 +170,12 @@ class _Resolver:
             if choice is not None
         }
 
-    def prices(self, owner: Owner | None) -> Prices | None:
+    def prices(self, owner: Owner | None, charger: str | Quantity) -> Prices | None:
         if owner is None:
             return None
+        # Idle chargers draw what they draw without a run too, so that its bill is that of one more charge.
+        one_more = "marginal" if charger == "average" else charger
+        paid = self.choice("edge.charger", one_more, self.inputs.charger_factor, Factor)
         tariff = self.choice("owner.tariff", owner.tariff, None, PricePerKilowattHour)
         battery = self.optional("owner.battery_price", owner.battery_price, None, Price)
         for field, price in (("tariff", tariff), ("battery_price", battery)):
@@ -159,12 +183,33 @@ class _Resolver:
                 raise UserError(
                     f"{self.file}: owner.{field}.unit: expected {owner.currency}, the owner's currency; found {price.unit}"
                 )
-        return Prices(owner.currency, tariff, battery)
+        return Prices(owner.currency, tariff, battery, paid)
 
-    def path(self, field: str, keys: list[str]) -> tuple[Segment, ...]:
-        return tuple(self.segment(f"{self.file}: {field}.{index}", key) for index, key in enumerate(keys))
+    def battery(self, field: str, choice: str | GivenBattery) -> BatteryWear:
+        if isinstance(choice, str):
+            return BatteryWear.of(choice, self.inputs.batteries.find(choice, f"{self.file}: {field}"))
+        return BatteryWear(
+            self.choice(f"{field}.embodied_share", choice.embodied_share, None, Share),
+            self.choice(f"{field}.rated_cycles", choice.rated_cycles, None, Cycles),
+            self.choice(f"{field}.capacity", choice.capacity, None, WattHours),
+        )
 
-    def segment(self, where: str, key: str) -> Segment:
+    def path(self, field: str, choices: Sequence[str | Given | GivenRadio]) -> tuple[Segment, ...]:
+        return tuple(self.segment(f"{field}.{index}", choice) for index, choice in enumerate(choices))
+
+    def segment(self, field: str, choice: str | Given | GivenRadio) -> Segment:
+        if isinstance(choice, str):
+            return self.listed_segment(f"{self.file}: {field}", choice)
+        # The same literal crossed again, on whichever path, is one segment, and must be drawn once.
+        first = self.places.setdefault(choice, field)
+        if isinstance(choice, Given):
+            return Segment(per_gigabyte=self.choice(first, choice, None, KilowattHoursPerGigabyte))
+        return Segment(
+            watts=self.choice(f"{first}.watts", choice.watts, None, Watts),
+            speed=self.choice(f"{first}.speed", choice.speed, None, MegabytesPerSecond),
+        )
+
+    def listed_segment(self, where: str, key: str) -> Segment:
         segments, radios = self.inputs.segments, self.inputs.radios
         if key in segments.entries:
             return Segment(per_gigabyte=Assumption.of(f"segments/{key}", segments.entries[key]))

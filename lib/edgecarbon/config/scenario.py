@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from edgecarbon.config.base import Name, Section
-from edgecarbon.config.choice import Choice
+from edgecarbon.config.choice import BatteryChoice, Choice, SegmentChoice
 from edgecarbon.config.practice import Counterfactual, Owner, Practice, Sensitivity
 from edgecarbon.config.profiles import Hours
 from edgecarbon.config.quantities import Given, Key, Text
@@ -106,15 +106,16 @@ class CloudAssumptions(Section):
     """How its manufacturing is charged: by used hours, since it was bought for such work, or as the edge's is."""
 
     host_embodied: Choice | None = None
-    """Manufacturing of the server around one board; null leaves it out. A device's own entry goes first."""
+    """Manufacturing of the server around one board; null leaves it out. A reference device's own entry goes before it,
+    unless `device_facts_first` is false."""
 
     practice: Practice = Practice()
     """What practice adds to energy and time."""
 
-    data_path: list[Key]
+    data_path: list[SegmentChoice]
     """Network segments that training data cross, each as often as it is crossed."""
 
-    weights_path: list[Key] = []
+    weights_path: list[SegmentChoice] = []
     """Network segments that exchanged weights cross, both ends listed."""
 
 
@@ -136,7 +137,7 @@ class EdgeAssumptions(Section):
     resource_share: Choice
     """Share of the device that a run holds while it runs."""
 
-    battery: Key
+    battery: BatteryChoice
     """Battery of a device with one whose embodied entry names none."""
 
     life_lost_per_hour: Choice | None = None
@@ -148,10 +149,10 @@ class EdgeAssumptions(Section):
     practice: Practice = Practice()
     """What practice adds to energy and time."""
 
-    data_path: list[Key]
+    data_path: list[SegmentChoice]
     """Network segments that training data cross, each as often as it is crossed."""
 
-    weights_path: list[Key] = []
+    weights_path: list[SegmentChoice] = []
     """Network segments that exchanged weights cross, both ends listed."""
 
 
@@ -193,7 +194,7 @@ class Scenario(Section):
     """Ways to charge an edge device's manufacturing, printed side by side."""
 
     device_facts_first: bool = True
-    """Whether a device's own lifetime, utilisation and grid zone go before the scenario's."""
+    """Whether a device's own lifetime, utilisation, grid zone and server go before the scenario's."""
 
     boundaries: Boundaries
     """From what a meter saw to the whole machine."""

@@ -1,7 +1,7 @@
 """Run records to Parquet, and Parquet to one DuckDB file: what a researcher queries."""
 
 from edgecarbon.store.build import BuildCounts, build_database
-from edgecarbon.store.database import connect, read_runs, read_runs_and_totals, runs
+from edgecarbon.store.database import connect, read_runs, read_runs_and_totals
 from edgecarbon.store.parquet import write_run_parquet
 
 __all__ = [
@@ -10,6 +10,5 @@ __all__ = [
     "connect",
     "read_runs",
     "read_runs_and_totals",
-    "runs",
     "write_run_parquet",
 ]

@@ -1,4 +1,4 @@
-"""Opening the DuckDB file, and reading runs from it or straight from their Parquet files."""
+"""Opening the DuckDB file, and reading runs straight from their Parquet files."""
 
 from __future__ import annotations
 
@@ -59,14 +59,9 @@ def first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def runs(database: Path) -> list[dict[str, Any]]:
-    """Every row of `runs`, a dictionary of its columns each, by workload, device and repeat. Errors as `connect`."""
-    with connect(database) as connection:
-        return _rows(connection.sql(f"SELECT {RUNS.select_list} FROM runs ORDER BY workload, device, repeat"))
-
-
 def read_runs(run_parquet: Sequence[Path]) -> list[dict[str, Any]]:
-    """The same rows, straight from the run.parquet files: for rules that come before the database.
+    """The rows of `runs`, a dictionary of its columns each, by workload, device and repeat, straight from the run.parquet
+    files: for rules that come before the database.
 
     Raises:
         UserError: a file is missing or unreadable.
