@@ -19,7 +19,7 @@ from edgecarbon.config.inputs import Inputs, ReferenceDevice
 from edgecarbon.config.workload import Workload
 from edgecarbon.errors import UserError
 from edgecarbon.fleet.edge import place_edge
-from edgecarbon.fleet.model import Machine, ModelShape, Network, Plan, SimulatedStep
+from edgecarbon.fleet.model import Machine, ModelShape, Network, Plan, SimulatedStep, shape_of
 from edgecarbon.fleet.scaling import scaling
 from edgecarbon.fleet.simulate import simulate
 from edgecarbon.plan import Project
@@ -28,36 +28,6 @@ from edgecarbon.worker.pipeline.schedule import ORDERS
 FREE_MEMORY = 0.8
 """Of a measured member's memory, what training may use; the rest is the system's."""
 HOUR_S = 3600.0
-
-
-def shape_of(model: Mapping[str, Any], sequence_length: int) -> ModelShape:
-    """The cost side of an architecture, from its transformers config.
-
-    Raises:
-        UserError: a family whose sizes are not known here.
-    """
-    config = model["config"]
-    kind = config["model_type"]
-    tied = bool(config.get("tie_word_embeddings", kind in ("opt", "gpt2")))
-    common = {"vocabulary": config["vocab_size"], "sequence_length": sequence_length, "tied": tied}
-    if kind == "opt":
-        return ModelShape(
-            config["num_hidden_layers"], config["hidden_size"], config["ffn_dim"],
-            positions=config["max_position_embeddings"] + 2, **common,
-        )  # fmt: skip
-    if kind == "gpt2":
-        width = config["n_embd"]
-        return ModelShape(
-            config["n_layer"], width, config.get("n_inner") or 4 * width, positions=config["n_positions"], **common
-        )
-    if kind in ("llama", "mistral", "qwen2"):
-        width, heads = config["hidden_size"], config["num_attention_heads"]
-        head_width = config.get("head_dim") or width // heads
-        return ModelShape(
-            config["num_hidden_layers"], width, config["intermediate_size"], positions=0, gated=True,
-            kv_width=(config.get("num_key_value_heads") or heads) * head_width, **common,
-        )  # fmt: skip
-    raise UserError(f"{model['name']}: models of type {kind} cannot be cut into stages yet; opt, gpt2 and llama can")
 
 
 def step_flops(shape: ModelShape, sequences: float) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from carbon_cases import DEFAULT, INPUTS, KWH, facts, literal, run, scenario, total, verdict
 
-from edgecarbon.carbon import tables
 from edgecarbon.carbon.evaluation import evaluate
 from edgecarbon.errors import UserError
+from edgecarbon.store.fleets import write_tables
+from edgecarbon.store.schema_scenarios import ASSUMPTIONS, CARBON, VERDICTS
 
 # --- overhead by boundary
 
@@ -104,6 +106,23 @@ def test_a_devices_own_facts_go_first_unless_the_scenario_says_otherwise(tmp_pat
     assert {"device/d/lifetime", "device/d/utilisation", "grid/FRA/2024"} <= names
 
 
+@pytest.mark.parametrize(
+    ("first", "host", "made_kg"),
+    [
+        pytest.param(True, "server-share-a100-node", 188 + 312.5, id="device"),
+        pytest.param(False, "server-share-a100-node", 188 + 381, id="scenario"),
+        pytest.param(False, literal(800, "kgCO2e"), 188 + 800, id="scenario-literal"),
+        pytest.param(True, None, 188, id="none"),
+        pytest.param(False, None, 188, id="none-scenario"),
+    ],
+)
+def test_whose_server_stands_around_a_board(tmp_path, first, host, made_kg):
+    changes = {"device_facts_first": first, "cloud__host_embodied": host}
+    devices = {"d": facts("cloud", host_embodied="server-share-bloom")}
+    result = evaluate(scenario(tmp_path, **changes), INPUTS, devices, [run("d", "cloud")])
+    assert total(result, "d")["embodied_grams"] == pytest.approx(made_kg * 1000 / (5 * 8760 * 0.6))
+
+
 def test_a_scenarios_lifetime_holds_for_devices_that_state_none(tmp_path):
     runs, devices = [run("d", "edge")], {"d": facts("edge", lifetime="phone")}
     usual, asked = (
@@ -136,9 +155,20 @@ def test_functional_units_divide_the_run(tmp_path):
 def test_weights_are_moved_both_ways_over_every_segment(tmp_path):
     changes = {"traffic__weights_every_steps": 30, "edge__data_path": [], "edge__weights_path": ["fixed-network"] * 2}
     result = evaluate(scenario(tmp_path, **changes), INPUTS, {"d": facts("edge")}, [run("d", "edge", parameters=10**9)])
-    gigabytes = 3 * 2 * 4  # three exchanges in 100 steps, there and back, four bytes a parameter
+    gigabytes = 100 / 30 * 2 * 4  # an exchange every 30 of 100 steps, there and back, four bytes a parameter
     expected = gigabytes * 2 * 0.00265 * 383.5492
     assert total(result, "d")["network_grams"] == pytest.approx(expected)
+
+
+def test_a_run_shorter_than_an_exchange_bears_its_part_of_one(tmp_path):
+    changes = {"traffic__weights_every_steps": 100, "edge__data_path": [], "edge__weights_path": ["fixed-network"]}
+    short, long = (
+        total(
+            evaluate(scenario(tmp_path, **changes), INPUTS, {"d": facts("edge")}, [run("d", "edge", steps=steps)]), "d"
+        )
+        for steps in (8, 800)
+    )
+    assert 0 < short["network_grams"] == pytest.approx(long["network_grams"] / 100)
 
 
 def test_net_energy_is_charged_when_asked(tmp_path):
@@ -187,18 +217,24 @@ def test_a_device_that_the_fleet_lacks_is_named(tmp_path):
 
 def test_tables_have_their_schemas_with_and_without_rows(tmp_path):
     devices, runs = {"c": facts("cloud"), "e": facts("edge")}, [run("c", "cloud"), run("e", "edge", None)]
-    full = tables.write_result(evaluate(scenario(tmp_path), INPUTS, devices, runs), tmp_path / "full")
-    empty = tables.write_result(evaluate(scenario(tmp_path), INPUTS, devices, []), tmp_path / "empty")
-    schemas = (tables.CARBON, tables.VERDICTS, tables.ASSUMPTIONS)
-    for schema, some, none in zip(schemas, full, empty, strict=True):
-        assert pq.read_schema(some).names == pq.read_schema(none).names == schema.names
-        assert pq.read_table(some).num_rows > pq.read_table(none).num_rows == 0
-    assert [path.name for path in full] == ["carbon.parquet", "verdicts.parquet", "assumptions.parquet"]
-    assert [path.name for path in (tmp_path / "full").iterdir() if path.name.startswith(".")] == []
+    tables = (CARBON, VERDICTS, ASSUMPTIONS)
+    for name, mine in (("full", runs), ("empty", [])):
+        result = evaluate(scenario(tmp_path), INPUTS, devices, mine)
+        write_tables({table.name: getattr(result, table.name) for table in tables}, tmp_path / name, tables)
     result = evaluate(scenario(tmp_path), INPUTS, devices, runs)
-    assert pq.read_table(full[0]).to_pylist() == [
-        {name: row[name] for name in tables.CARBON.names} for row in result.carbon
-    ]
-    assert {key for row in result.verdicts for key in row} == set(tables.VERDICTS.names)
-    assert {key for row in result.assumptions for key in row} == set(tables.ASSUMPTIONS.names)
-    assert {key for row in result.carbon for key in row} == set(tables.CARBON.names)
+    for table in tables:
+        some, none = (tmp_path / name / f"{table.name}.parquet" for name in ("full", "empty"))
+        assert pq.read_schema(some).names == pq.read_schema(none).names == table.column_names
+        assert pq.read_table(some).num_rows > pq.read_table(none).num_rows == 0
+        rows = getattr(result, table.name)
+        assert {key for row in rows for key in row} == set(table.column_names)
+        assert pq.read_table(some).to_pylist() == [{name: row[name] for name in table.column_names} for row in rows]
+    assert pq.read_schema(tmp_path / "full/verdicts.parquet").field("bridged_by").type == pa.list_(pa.string())
+    names = ["assumptions.parquet", "carbon.parquet", "verdicts.parquet"]
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == names
+
+
+def test_a_row_that_does_not_fit_its_table_is_told_in_words(tmp_path):
+    with pytest.raises(UserError, match=r"verdicts\.parquet: "):
+        write_tables({"verdicts": [{"ratio_low": "low"}]}, tmp_path, (VERDICTS,))
+    assert list(tmp_path.iterdir()) == []

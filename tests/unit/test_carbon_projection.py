@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from carbon_cases import KWH, run
+from carbon_cases import CONFIG, INPUTS, KWH, facts, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecarbon.carbon.formulas import embodied_grams
-from edgecarbon.carbon.jobs import projection_rows, reproduce
+from edgecarbon.carbon.arms import build_arm
+from edgecarbon.carbon.draws import Draws
+from edgecarbon.carbon.evaluation import evaluate
+from edgecarbon.carbon.formulas import HOURS_PER_YEAR, embodied_grams
+from edgecarbon.carbon.jobs import model_shape, projection_rows, reproduce
 from edgecarbon.carbon.projection import (
     Shape,
     device_hours,
@@ -24,13 +28,15 @@ from edgecarbon.carbon.projection import (
     training_flops_6nd,
     training_flops_exact,
 )
+from edgecarbon.carbon.work import Judge
 from edgecarbon.config.base import validate
 from edgecarbon.config.experiment import Experiment
 from edgecarbon.config.jobs import TargetJob, load_published_jobs
+from edgecarbon.config.resolve import load_scenario
 from edgecarbon.errors import UserError
 from edgecarbon.store.schema_jobs import PROJECTIONS, PUBLISHED_JOBS
 
-CONFIG = Path(__file__).resolve().parents[2] / "config"
+MODELS = CONFIG.parent / "lib/edgecarbon/bundled/models"
 PUBLISHED_FILE = CONFIG / "inputs/published_jobs.yaml"
 PUBLISHED = load_published_jobs(PUBLISHED_FILE)
 # Embeddings of OPT-125m: 50,272 token and 2,050 position rows of 768.
@@ -139,11 +145,23 @@ CARBON = [
     for attribution, embodied in (("sunk", 0.0), ("time_share", 40.0))
     for unit, count in (("run", 1), ("step", 100))
 ]  # fmt: skip
-LIFETIMES = {"phone": 3.0}
+DEFAULT = load_scenario(CONFIG / "scenarios/default.yaml", INPUTS)
+PHONE = facts("edge", lifetime_years=3.0)
+JUDGE = Judge(DEFAULT, Draws(1, 16), {"phone": build_arm("phone", PHONE, DEFAULT, INPUTS)})
 
 
-def project(job: TargetJob, carbon: list[dict[str, Any]] = CARBON, **options: Any) -> dict[str, dict[str, Any]]:
-    rows = projection_rows("s", carbon, RUNS, {"job": job}, LIFETIMES, **options)
+def exchanging(judge: Judge) -> Judge:
+    """The same where devices exchange weights."""
+    settings = judge.scenario.settings
+    traffic = settings.traffic.model_copy(update={"weights_every_steps": 100})
+    settings = settings.model_copy(update={"traffic": traffic})
+    return replace(judge, scenario=replace(judge.scenario, settings=settings))
+
+
+def project(
+    job: TargetJob, carbon: list[dict[str, Any]] = CARBON, judge: Judge = JUDGE, **options: Any
+) -> dict[str, dict[str, Any]]:
+    rows = projection_rows(judge, carbon, RUNS, {"job": job}, **options)
     assert all(list(row) and set(row) == set(PROJECTIONS.column_names) for row in rows)
     return {row["attribution"]: row for row in rows}
 
@@ -172,7 +190,7 @@ def test_another_model_is_scaled_by_its_operations():
     # The interval stays half to twice the total.
     totals = [row[f"total{end}_grams"] for end in ("", "_low", "_high")]
     assert totals == pytest.approx([1010.0, 505.0, 2020.0])
-    exchanged = project(TargetJob(tokens=1_000_000, parameters=parameters), exchanges_weights=True)["sunk"]
+    exchanged = project(TargetJob(tokens=1_000_000, parameters=parameters), judge=exchanging(JUDGE))["sunk"]
     assert exchanged["network_grams"] == pytest.approx(100.0)
 
 
@@ -189,6 +207,38 @@ def test_shapes_make_the_count_exact():
     assert project(job)["sunk"]["scaling"] == "6ND"
 
 
+def described(file: str, **changes: Any) -> dict[str, Any]:
+    """A bundled model as the workflow describes it, with OPT-125m's counts."""
+    config = json.loads((MODELS / file).read_text(encoding="utf-8"))
+    counts = {"parameters": OPT_125M_PARAMETERS, "embedding_parameters": OPT_125M.embedding_parameters}
+    return {"name": file, "config": {**config, **changes}, **counts}
+
+
+def test_the_shape_of_a_model_is_known_for_certain_or_not_at_all():
+    assert model_shape(described("facebook--opt-125m.json"), 512) == OPT_125M
+    # Another family; and one of a known family with a width that the family's count does not know of.
+    assert model_shape(described("facebook--opt-125m.json", model_type="bloom"), 512) is None
+    assert model_shape({**described("facebook--opt-350m.json"), "parameters": 331_196_416}, 512) is None
+
+
+@pytest.mark.parametrize(("kind", "energy_times", "hours_times"), [
+    ("measured", 1.1 * 2.0, 1.1 * 2.0 / 0.5),
+    ("modelled", 1.1 * 2.0 * 1.33 * 1.05, 1.1 * 2.0 * 1.33 * 1.5 / 0.5),
+])  # fmt: skip
+def test_energy_and_hours_have_what_practice_adds_as_the_grams_have(kind, energy_times, hours_times):
+    stress = load_scenario(CONFIG / "scenarios/stress.yaml", INPUTS)
+    mine = run("phone", "edge", hours=2.0, record_kind=kind, provenance=kind)
+    result = evaluate(stress, INPUTS, {"phone": PHONE}, [mine])
+    rows = projection_rows(result.judge, result.carbon, [mine], {"job": TargetJob(tokens=3_000_000)})
+    row = next(row for row in rows if row["attribution"] == "time_share")
+    assert row["energy_kwh"] == pytest.approx(3 * energy_times)
+    assert row["device_hours"] == pytest.approx(3 * 2.0 * hours_times)
+    arm = result.judge.arms["phone"]
+    made_grams = 1000 * sum(part.value for part in arm.embodied)
+    assert row["embodied_grams"] == pytest.approx(made_grams * row["device_hours"] / (3.0 * HOURS_PER_YEAR))
+    assert row["embodied_grams"] == pytest.approx(made_grams * row["device_lifetimes"])
+
+
 @given(
     tokens=st.integers(1, 10**13),
     times=st.integers(2, 1000),
@@ -196,8 +246,9 @@ def test_shapes_make_the_count_exact():
     exchanges=st.booleans(),
 )
 def test_scaling_tokens_scales_everything(tokens, times, parameters, exchanges):
+    judge = exchanging(JUDGE) if exchanges else JUDGE
     small, large = (
-        project(TargetJob(tokens=many, parameters=parameters), exchanges_weights=exchanges)["time_share"]
+        project(TargetJob(tokens=many, parameters=parameters), judge=judge)["time_share"]
         for many in (tokens, times * tokens)
     )
     for name in PROJECTIONS.column_names:
@@ -213,11 +264,9 @@ def test_scaling_tokens_scales_everything(tokens, times, parameters, exchanges):
 def test_what_cannot_be_scaled():
     unknown = [{**row, "energy_joules": None, "operational_grams": None, "total_grams": None} for row in CARBON]
     assert project(TargetJob(tokens=1), unknown) == {}
-    with pytest.raises(ValueError, match="lifetime_years: none for 'phone'"):
-        projection_rows("s", CARBON, RUNS, {"job": TargetJob(tokens=1)}, {})
     idle = [{**one, "tokens": 0} for one in RUNS]
     with pytest.raises(ValueError, match="run_work: expected a number above zero"):
-        projection_rows("s", CARBON, idle, {"job": TargetJob(tokens=1)}, LIFETIMES)
+        projection_rows(JUDGE, CARBON, idle, {"job": TargetJob(tokens=1)})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from edgecarbon import forecast
 from edgecarbon.config.fleet import Fleet, Links
 from edgecarbon.errors import UserError
-from edgecarbon.fleet.model import ModelShape, even_network
+from edgecarbon.fleet.model import ModelShape, even_network, shape_of
 from edgecarbon.models import resolve_model
 from edgecarbon.store.fleets import fleet_rows, total_joules, weakest
 
@@ -30,12 +30,12 @@ def run(device: str = "one", **changes: Any) -> dict[str, Any]:
 )
 def test_shapes_have_the_parameters_of_the_architecture(name: str) -> None:
     model = resolve_model(name)
-    assert forecast.shape_of(model, 64).parameters == model["parameters"]
+    assert shape_of(model, 64).parameters == model["parameters"]
 
 
 def test_a_family_that_cannot_be_cut_is_named() -> None:
     with pytest.raises(UserError, match="models of type bloom cannot be cut"):
-        forecast.shape_of({"name": "x", "config": {"model_type": "bloom", "vocab_size": 5}}, 8)
+        shape_of({"name": "x", "config": {"model_type": "bloom", "vocab_size": 5}}, 8)
 
 
 def test_a_machine_does_again_what_its_own_run_did() -> None:

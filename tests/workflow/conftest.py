@@ -33,6 +33,20 @@ SMALL = {
     "devices": ["local"],
     "reference_devices": ["rtx-a5000-bf16", "snapdragon-888-phone"],
     "scenarios": ["default"],
+    # 10,000 times a run's 3 steps of 2 x 32 tokens, with the same model's parameters and shape.
+    "jobs": {
+        "again": {
+            "tokens": 1_920_000,
+            "parameters": 198_528,
+            "shape": {
+                "embedding_parameters": 98_432,
+                "layers": 2,
+                "hidden_size": 64,
+                "vocabulary_size": 1024,
+                "sequence_length": 32,
+            },
+        }
+    },
     "repeats": 2,
     "measurement": {"idle_before_s": 0.3, "idle_after_s": 0.3, "sample_period_s": 0.05},
 }

@@ -23,6 +23,8 @@ def test_whole_graph(finished_once):
         assert database.execute("SELECT count(DISTINCT attribution) FROM carbon").fetchall() == [(4,)]
         steps = database.execute("SELECT count(*) FROM steps WHERE phase = 'train'").fetchone()
         assert steps == (6,)
+        scaled = "SELECT DISTINCT scaling, round(scale_factor, 6) FROM projections"
+        assert database.execute(scaled).fetchall() == [("exact", 10_000.0)]
 
 
 def test_nothing_changed(finished):

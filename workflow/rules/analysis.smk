@@ -34,6 +34,7 @@ rule carbon:
         INPUTS,
         runs=run_files("parquet/{run}/run.parquet", PROJECT.runs),
         fleets=FLEET_TABLES,
+        models=[f"results/models/{name}.json" for name in PROJECT.shaped_workloads],
         bases=lambda wildcards: PROJECT.scenario_files(wildcards.scenario)[:-1],
         scenario="config/scenarios/{scenario}.yaml",
     output:

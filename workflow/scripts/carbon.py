@@ -1,16 +1,17 @@
 """Judge every run under one scenario, and ask what decides the verdicts."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from edgecarbon import plan, script, store
+from edgecarbon.carbon.choices import scenario_row
 from edgecarbon.carbon.decisions import decision_rows
 from edgecarbon.carbon.evaluation import evaluate
 from edgecarbon.carbon.fleets import fleet_carbon_rows
-from edgecarbon.carbon.jobs import projection_rows
+from edgecarbon.carbon.jobs import model_shape, projection_rows
 from edgecarbon.carbon.measured import measured_facts
-from edgecarbon.carbon.tables import write_result
 from edgecarbon.config.inputs import load_inputs
 from edgecarbon.config.resolve import load_scenario
 from edgecarbon.sources import sources_of
@@ -31,20 +32,25 @@ def main(args):
     for device, measured in measured_facts(runs, totals).items():
         facts[device] |= measured
     result = evaluate(scenario, inputs, facts, runs)
-    write_result(result, args.out)
     judge = replace(result.judge, plans=PLANS)
     tables = decision_rows(judge, result.pairs, inputs.claims, CACHE, code_version())
     fleets = read_fleets(project.fleet_folders)
-    tables["fleet_carbon"] = fleet_carbon_rows(scenario, inputs, facts, fleets, result.carbon, runs)
-    tables["projections"] = projection_rows(
-        scenario.name,
-        result.carbon,
-        runs,
-        project.experiment.jobs,
-        {name: arm.lifetime.value for name, arm in result.judge.arms.items()},
-        exchanges_weights=scenario.settings.traffic.weights_every_steps is not None,
-    )
-    write_tables(tables, args.out, [table for table in SCENARIO_TABLES if table.name in tables])
+    one_network = {name for name, fleet in project.fleets.items() if fleet.links.shared_medium_mbyte_per_s is not None}
+    tables["fleet_carbon"] = fleet_carbon_rows(result.judge, inputs, facts, fleets, runs, one_network)
+    jobs = project.experiment.jobs
+    tables["projections"] = projection_rows(result.judge, result.carbon, runs, jobs, model_shapes(project))
+    tables |= {"carbon": result.carbon, "verdicts": result.verdicts, "assumptions": result.assumptions}
+    tables["scenarios"] = [scenario_row(scenario)]
+    write_tables(tables, args.out, SCENARIO_TABLES)
+
+
+def model_shapes(project):
+    """Shape of each workload's model, where a job's count takes it."""
+    workloads, shapes = project.experiment.workloads, {}
+    for name in project.shaped_workloads:
+        model = json.loads(Path(f"results/models/{name}.json").read_text(encoding="utf-8"))
+        shapes[name] = model_shape(model, workloads[name].sequence_length)
+    return shapes
 
 
 def code_version():

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgecarbon.carbon.formulas import HOURS_PER_YEAR, JOULES_PER_KWH, operational_grams
+import numpy as np
+
+from edgecarbon.carbon.formulas import HOURS_PER_YEAR, operational_grams
 from edgecarbon.carbon.projection import (
     Shape,
     device_hours,
@@ -19,7 +21,10 @@ from edgecarbon.carbon.projection import (
     scale_factor,
     training_flops_6nd,
 )
+from edgecarbon.carbon.work import Judge, Run, value, work_of
 from edgecarbon.config.jobs import PublishedJob, TargetJob
+from edgecarbon.errors import UserError
+from edgecarbon.fleet.model import shape_of
 
 GRAMS_PER_TONNE = 1e6
 UNITS = {"zettaflop": "10^21 FLOP", "days": "d", "energy_mwh": "MWh"}
@@ -29,43 +34,38 @@ Row = dict[str, Any]
 
 
 def projection_rows(
-    scenario_name: str,
+    judge: Judge,
     carbon_rows: Sequence[Mapping[str, Any]],
-    runs: Sequence[Mapping[str, Any]],
+    runs: Sequence[Run],
     jobs: Mapping[str, TargetJob],
-    lifetime_years: Mapping[str, float],
-    shapes: Mapping[str, Shape] | None = None,
-    *,
-    exchanges_weights: bool = False,
+    shapes: Mapping[str, Shape | None] | None = None,
 ) -> list[Row]:
     """Rows of `projections`: what each whole job takes on each device, at the rate of its average run of a workload.
 
-    Everything is scaled by the work: energy, hours, and what they are charged. Of the network, training data go with the
-    tokens, and weights with tokens × parameters. The relative interval of the total stays the run's. A device without an
-    energy has none to scale, and no row.
+    Everything is scaled by the work: energy and hours with what practice adds to them, and what they are charged. Of the
+    network, training data go with the tokens, and weights, where they are exchanged and so outweigh the data by far, with
+    tokens × parameters. The relative interval of the total stays the run's. A device without an energy has none to scale,
+    and no row.
 
     Args:
+        judge: of the scenario, with an arm for each device.
         carbon_rows: rows of `carbon` of this scenario.
         runs: rows of `runs`, those of `carbon_rows` among them.
         jobs: the experiment's `jobs`.
-        lifetime_years: service life of each device under this scenario.
         shapes: shape of each workload's model, where it is known; with a job's own shape it makes the count exact.
-        exchanges_weights: whether the scenario has weights exchanged, which outweighs the training data by far.
 
     Raises:
-        ValueError: a run without tokens or parameters, or a device without a lifetime.
+        ValueError: a run without tokens or parameters.
     """
     by_run = {run["run_id"]: run for run in runs}
-    averages = _averages(carbon_rows, by_run)
+    exchanges_weights = judge.scenario.settings.traffic.weights_every_steps is not None
     rows = []
-    for (workload, device, attribution), average in averages.items():
-        if device not in lifetime_years:
-            raise ValueError(f"lifetime_years: none for '{device}'")
+    for (workload, device, attribution), average in _averages(judge, carbon_rows, by_run).items():
         for name, job in jobs.items():
             scaled = _scaled(average, job, (shapes or {}).get(workload), exchanges_weights)
-            lifetimes = device_lifetimes(scaled["device_hours"], lifetime_years[device])
+            lifetimes = device_lifetimes(scaled["device_hours"], judge.arms[device].lifetime.value)
             rows.append({
-                "scenario": scenario_name, "job": name, "workload": workload, "device": device,
+                "scenario": judge.scenario.name, "job": name, "workload": workload, "device": device,
                 "attribution": attribution, "tokens": job.tokens, **scaled, "device_lifetimes": lifetimes,
                 "devices_at_least": max(math.ceil(lifetimes), 1), "provenance": "modelled",
                 "run_provenance": average["provenance"],
@@ -73,31 +73,52 @@ def projection_rows(
     return rows
 
 
+def model_shape(model: Mapping[str, Any], sequence_length: int) -> Shape | None:
+    """Shape of a workload's model; None where it is not known for certain, and no count of it would be exact.
+
+    Args:
+        model: as `edgecarbon.models.resolve_model` describes it.
+    """
+    try:
+        known = shape_of(model, sequence_length)
+    except UserError:  # another family
+        return None
+    if known.parameters != model["parameters"]:  # of the family, and yet with parts of its own
+        return None
+    return Shape(model["embedding_parameters"], known.layers, known.width, known.vocabulary, sequence_length)
+
+
 def _averages(
-    carbon_rows: Sequence[Mapping[str, Any]], by_run: Mapping[str, Mapping[str, Any]]
+    judge: Judge, carbon_rows: Sequence[Mapping[str, Any]], by_run: Mapping[str, Run]
 ) -> dict[tuple[str, str, str], Row]:
     """Means over repeats, by workload, device and attribution."""
-    grouped: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    grouped: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for row in carbon_rows:
         if row["functional_unit"] == "run" and row["total_grams"] is not None:
-            facts = {name: by_run[row["run_id"]][name] for name in ("duration_s", "tokens", "parameters", "role")}
-            grouped[row["workload"], row["device"], row["attribution"]].append({**row, **facts})
-    means = (
-        "energy_joules duration_s tokens parameters operational_grams embodied_grams network_grams total_grams"
-        " total_low_grams total_high_grams"
-    )
+            grouped[row["workload"], row["device"], row["attribution"]].append(row)
+    return {key: _average(judge, alike, [by_run[row["run_id"]] for row in alike]) for key, alike in grouped.items()}
+
+
+def _average(judge: Judge, alike: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> Row:
+    joules = np.array([[row["energy_joules"]] for row in alike], np.float64)
+    work = work_of(judge, judge.arms[runs[0]["device"]], runs, joules, value)
+    parts = "operational embodied network total total_low total_high"
     return {
-        key: {
-            "role": alike[0]["role"],
-            "boundary": _common(alike, "boundary"),
-            "provenance": _common(alike, "provenance") or "mixed",
-            **{name: sum(row[name] or 0.0 for row in alike) / len(alike) for name in means.split()},
-        }
-        for key, alike in grouped.items()
+        "role": runs[0]["role"],
+        "boundary": _common(alike, "boundary"),
+        "provenance": _common(alike, "provenance") or "mixed",
+        **{name: _mean(runs, name) for name in ("tokens", "parameters")},
+        **{f"{part}_grams": _mean(alike, f"{part}_grams") for part in parts.split()},
+        "energy_kwh": float(np.mean(work.energy_kwh)),
+        "hours": float(np.mean(work.hours)),
     }
 
 
-def _common(rows: Sequence[Row], name: str) -> Any:
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    return float(sum(row[name] or 0.0 for row in rows)) / len(rows)
+
+
+def _common(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
     """What all rows have, or None where they differ."""
     found = {row[name] for row in rows}
     return found.pop() if len(found) == 1 else None
@@ -121,9 +142,9 @@ def _scaled(average: Row, job: TargetJob, shape: Shape | None, exchanges_weights
         "parameters": parameters,
         "scaling": scaling,
         "scale_factor": factor,
-        "energy_kwh": factor * average["energy_joules"] / JOULES_PER_KWH,
+        "energy_kwh": factor * average["energy_kwh"],
         "boundary": average["boundary"],
-        "device_hours": factor * average["duration_s"] / 3600.0,
+        "device_hours": factor * average["hours"],
         **grams,
         "total_grams": total,
         "total_low_grams": relative * average["total_low_grams"],

@@ -154,9 +154,10 @@ def job_embodied_grams(
 
 
 def device_lifetimes(hours: Number, lifetime_years: Number) -> Any:
-    """Service lives that a job takes up whole, running day and night: device hours over the hours of one life.
+    """Service lives that a job takes up whole: device hours over the hours of one life, day and night.
 
-    So many devices at least, rounded up, have to share the job: fewer would have to outlive themselves.
+    So many devices at least, rounded up, have to share the job, even if it holds them day and night: fewer would have to
+    outlive themselves.
     """
     return plain(number("hours", hours) / (positive("lifetime_years", lifetime_years) * HOURS_PER_YEAR))
 

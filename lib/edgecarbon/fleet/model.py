@@ -6,7 +6,9 @@ flight, Kaplan et al. 2020 for FLOPs, 16 bytes a parameter for fp32 AdamW (weigh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +95,36 @@ class ModelShape:
     def held_bytes(self, layers: int, sequences: float) -> float:
         """Activations that a stage keeps for one micro-batch's backward pass, fp32: about 16·width + 2·ffn values a token."""
         return 4.0 * layers * sequences * self.sequence_length * (16 * self.width + 2 * self.ffn)
+
+
+def shape_of(model: Mapping[str, Any], sequence_length: int) -> ModelShape:
+    """The cost side of an architecture, from its transformers config.
+
+    Raises:
+        UserError: a family whose sizes are not known here.
+    """
+    config = model["config"]
+    kind = config["model_type"]
+    tied = bool(config.get("tie_word_embeddings", kind in ("opt", "gpt2")))
+    common = {"vocabulary": config["vocab_size"], "sequence_length": sequence_length, "tied": tied}
+    if kind == "opt":
+        return ModelShape(
+            config["num_hidden_layers"], config["hidden_size"], config["ffn_dim"],
+            positions=config["max_position_embeddings"] + 2, **common,
+        )  # fmt: skip
+    if kind == "gpt2":
+        width = config["n_embd"]
+        return ModelShape(
+            config["n_layer"], width, config.get("n_inner") or 4 * width, positions=config["n_positions"], **common
+        )
+    if kind in ("llama", "mistral", "qwen2"):
+        width, heads = config["hidden_size"], config["num_attention_heads"]
+        head_width = config.get("head_dim") or width // heads
+        return ModelShape(
+            config["num_hidden_layers"], width, config["intermediate_size"], positions=0, gated=True,
+            kv_width=(config.get("num_key_value_heads") or heads) * head_width, **common,
+        )  # fmt: skip
+    raise UserError(f"{model['name']}: models of type {kind} cannot be cut into stages yet; opt, gpt2 and llama can")
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ tokens | BIGINT | | tokens of the job
 parameters | DOUBLE | | parameters of the job's model
 scaling | VARCHAR | | same model (by tokens), 6ND, or exact (attention counted): what is held equal is J a token, or J a FLOP
 scale_factor | DOUBLE | 1 | work of the job over that of the average run
-energy_kwh | DOUBLE | kWh | energy of the job at the meter's boundary
+energy_kwh | DOUBLE | kWh | energy of the job at the meter's boundary, with what practice adds
 boundary | VARCHAR | | what that energy covers; NULL where repeats differ
-device_hours | DOUBLE | h | hours of all devices together
-device_lifetimes | DOUBLE | 1 | device hours over the hours of one device's life
-devices_at_least | BIGINT | | devices that have to share the job, so that none outlives its life
+device_hours | DOUBLE | h | hours for which the job holds devices, of all together, with what practice adds
+device_lifetimes | DOUBLE | 1 | device hours over the hours of one device's life, day and night
+devices_at_least | BIGINT | | devices that have to share the job, so that none outlives its life, if it holds them day and night
 operational_grams | DOUBLE | g CO2e | energy x overhead x grid intensity
 embodied_grams | DOUBLE | g CO2e | share of the devices' making
 network_grams | DOUBLE | g CO2e | data moved
