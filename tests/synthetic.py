@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgecarbon.records import canonical_sha256
+from edgecarbon.store import connect
 from edgecarbon.store.parquet import WRITE_OPTIONS, readings_table, run_table, samples_table, write_run_parquet
 from edgecarbon.store.schema import SCENARIO_TABLES
 from edgecarbon.store.schema_fleets import FLEET_SCALING, FLEET_TABLES
-from edgecarbon.store.schema_runs import STEPS
+from edgecarbon.store.schema_runs import RUNS, STEPS
 
 TICK_S = 0.1
 IDLE_S = 2.0
@@ -174,6 +175,13 @@ def write_run(root: Path, data: dict[str, Any], values: list[list[float | None]]
     return outputs["run"]
 
 
+def stored_runs(database: Path) -> list[dict[str, Any]]:
+    """The rows of `runs` of a database, as `read_runs` has them from Parquet."""
+    with connect(database) as connection:
+        found = connection.sql(f"SELECT {RUNS.select_list} FROM runs ORDER BY workload, device, repeat")
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
 def write_scenario(
     root: Path,
     name: str,
@@ -199,7 +207,15 @@ def write_scenario(
     fleet_rows = fleet_carbon()[:1] if fleets is None else fleets
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    given = {"carbon": carbon, "verdicts": verdicts, "assumptions": assumptions, "fleet_carbon": fleet_rows}
+    choices = {
+        "title": name, "energy": "gross", "edge_already_on": False, "attributions": ["sunk"],
+        "cloud_attribution": "used_hours", "device_facts_first": True, "cloud_data_path": [], "edge_data_path": [],
+        "seed": 1, "draws": 4000, "sobol_samples": 512, "morris_trajectories": 20,
+    }  # fmt: skip
+    given = {
+        "carbon": carbon, "verdicts": verdicts, "assumptions": assumptions, "scenarios": [choices],
+        "fleet_carbon": fleet_rows,
+    }  # fmt: skip
     for table in SCENARIO_TABLES:
         rows = [{"scenario": name, **row} for row in given.get(table.name, [])]
         content = pa.Table.from_pylist(rows, schema=table.arrow_schema())
@@ -329,13 +345,17 @@ def fleet_carbon(
     rows = []
     for attribution, embodied in (("sunk", 0.0), ("time_share", 4.0)):
         total = 1.0 + embodied
-        cloud = {"cloud_energy_joules": 4000.0, "cloud_duration_s": 20.0, "cloud_total_grams": 2.0}
+        cloud = {
+            "cloud_energy_joules": 4000.0, "cloud_duration_s": 20.0, "cloud_total_grams": 2.0,
+            "ratio_cloud_over_fleet": 2.0 / total, "ratio_low": 1.5 / total, "ratio_high": 2.5 / total,
+            "probability_fleet_wins": 0.97 if total < 2 else 0.02,
+        }  # fmt: skip
         rows.append({
             "fleet_run": name, "workload": workload, "fleet": fleet, "cloud_device": cloud_device,
-            "attribution": attribution, **energy, "duration_s": 900.0, "operational_grams": 1.0,
-            "embodied_grams": embodied, "total_grams": total, "total_low_grams": 0.7 * total,
+            "attribution": attribution, **energy, "duration_s": 900.0, "operational_grams": 0.8,
+            "embodied_grams": embodied, "network_grams": 0.2, "total_grams": total, "total_low_grams": 0.7 * total,
             "total_high_grams": 1.6 * total, "provenance": "estimated",
-            **({**cloud, "ratio_cloud_over_fleet": 2.0 / total} if cloud_device else {}), **facts,
+            **(cloud if cloud_device else {}), **facts,
         })  # fmt: skip
     return rows
 

@@ -176,7 +176,10 @@ def _sides(members: list[style.Row]) -> list[style.Row]:
     bars = []
     for (attribution,), alike in style.grouped(members, "attribution"):
         name, first = style.ATTRIBUTIONS.get(attribution, attribution), alike[0]
-        parts = {key: figures.quantity(first[f"{key}_grams"], None, None, "g") for key in ("operational", "embodied")}
+        parts = {
+            key: figures.quantity(first[f"{key}_grams"], None, None, "g")
+            for key in ("operational", "embodied", "network")
+        }
         sides = [{
             "role": "edge", "name": "fleet", "total": first["total_grams"], "low": first["total_low_grams"],
             "high": first["total_high_grams"], "provenance": first["provenance"], "joules": first["energy_joules"],

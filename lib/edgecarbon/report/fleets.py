@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from edgecarbon.carbon.verdicts import SURE
 from edgecarbon.charts import figures
 from edgecarbon.charts.fleet_compare import CARBON, carbon_run_words
 from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped, rows
@@ -130,24 +131,27 @@ def _split(row: Row) -> str:
 
 
 def _attribution(row: Row) -> Row:
-    ratio, cloud = row["ratio_cloud_over_fleet"], row["cloud_total_grams"]
+    """The cells of a fleet's run, a cloud device and an attribution."""
+    cloud, ratio, odds = row["cloud_total_grams"], row["ratio_cloud_over_fleet"], row["probability_fleet_wins"]
     total, _, ends = figures.quantity(
         row["total_grams"], row["total_low_grams"], row["total_high_grams"], "g"
     ).partition(" (")
-    low, high = row["total_low_grams"], row["total_high_grams"]
-    within = None not in (cloud, low, high) and low <= cloud <= high
+    ratio_words, between = ("–", "") if ratio is None else figures.interval(ratio, row["ratio_low"], row["ratio_high"])
+    winner = "" if odds is None else "edge" if odds > SURE else "cloud" if odds < 1 - SURE else "unclear"
     return {
+        **row,
         "attribution": ATTRIBUTIONS.get(row["attribution"], row["attribution"]),
         "total": total,
         "range": ends.removesuffix(")"),
+        "network": figures.quantity(row["network_grams"], None, None, "g"),
         "cloud": "–" if cloud is None else figures.quantity(cloud, None, None, "g"),
-        "ratio": "–" if ratio is None else figures.significant(ratio, 3),
-        "winner": "" if ratio is None else "edge" if ratio > 1 else "cloud",
-        "winner_words": "–" if ratio is None else "fleet" if ratio > 1 else "cloud",
-        "within": within,
-        "total_grams": row["total_grams"], "low": low, "high": high, "cloud_grams": cloud, "ratio_value": ratio,
+        "ratio": ratio_words,
+        "ratio_range": between,
+        "winner": winner,
+        "winner_words": {"": "–", "edge": "fleet"}.get(winner, winner),
+        "odds": "" if odds is None else f"fleet in {figures.percent(odds)}",
         "about": _computed(row["scenario"], row["provenance"]), "interval_kind": provenance.FLEET_DRAWS,
-        "about_cloud": _computed(row["scenario"], row["cloud_provenance"]),
+        "about_cloud": _computed(row["scenario"], row["cloud_provenance"]), "ratio_kind": provenance.DRAWS,
     }  # fmt: skip
 
 

@@ -115,20 +115,24 @@ workload | VARCHAR | | name of the workload
 fleet | VARCHAR | | name of the fleet
 cloud_device | VARCHAR | | device on the cloud's side; NULL where the workload has none
 attribution | VARCHAR | | how embodied carbon is charged: sunk, time_share, used_hours or marginal_wear
-energy_joules | DOUBLE | J | of the fleet for the workload's steps, radios included
-compute_joules | DOUBLE | J | of it, while computing
-idle_joules | DOUBLE | J | of it, while waiting
+energy_joules | DOUBLE | J | of the fleet for the workload's steps that entered, radios included
+compute_joules | DOUBLE | J | of it, while computing; above idle where the scenario charges that alone
+idle_joules | DOUBLE | J | of it, while waiting; 0 where the scenario charges what lies above idle
 radio_joules | DOUBLE | J | of it, radios
 duration_s | DOUBLE | s | of the workload's steps on the fleet
 operational_grams | DOUBLE | g CO2e | energy x overhead x grid intensity, of all members
 embodied_grams | DOUBLE | g CO2e | share of all members' making
-total_grams | DOUBLE | g CO2e | sum of the two
+network_grams | DOUBLE | g CO2e | training data, and what members send each other, without their radios
+total_grams | DOUBLE | g CO2e | sum of the three
 total_low_grams | DOUBLE | g CO2e | 5 % quantile of the total over the inputs' ranges
 total_high_grams | DOUBLE | g CO2e | 95 % quantile
 cloud_energy_joules | DOUBLE | J | of the cloud device for the same steps, at its meter's boundary
 cloud_duration_s | DOUBLE | s | of the same steps there
 cloud_total_grams | DOUBLE | g CO2e | of the same steps there, under the same attribution
 ratio_cloud_over_fleet | DOUBLE | 1 | of the totals; above 1 the fleet emits less
+ratio_low | DOUBLE | 1 | 5 % quantile of the ratio over both sides' inputs
+ratio_high | DOUBLE | 1 | 95 % quantile of it
+probability_fleet_wins | DOUBLE | 1 | share of the draws in which the fleet emits less
 provenance | VARCHAR | | of the fleet's energy
 """,
 )
