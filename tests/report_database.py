@@ -52,6 +52,18 @@ DEVICES = {
     "macbook-pro-m2-pro": Device("edge", "modelled", "modelled", "wall", "fp32", 3.0e12, 38, 0.5, 192, 35_000),
     "snapdragon-888": Device("edge", "modelled", "modelled", "battery", "fp32", 5.0e10, 5, 0.6, 50, 26_000),
 }  # fmt: skip
+DEFAULT = {
+    "scenario": "default", "title": "Default assumptions", "description": "Both sides on one grid.", "based_on": "base",
+    "energy": "gross", "edge_already_on": False, "attributions": ["sunk", "time_share", "used_hours", "marginal_wear"],
+    "cloud_attribution": "used_hours", "device_facts_first": True, "cloud_data_path": ["core"],
+    "edge_data_path": ["core", "radio"], "weights_every_steps": None, "cloud_weights_path": [],
+    "edge_weights_path": ["radio", "radio"], "seed": 1, "draws": 4000, "sobol_samples": 512, "morris_trajectories": 20,
+}  # fmt: skip
+PAPER = {
+    "scenario": "hotcarbon2025", "title": "HotCarbon 2025", "description": "As far as it is known.", "based_on": "default",
+    "cloud_data_path": [],
+}  # fmt: skip
+SCENARIOS: list[dict[str, Any]] = [DEFAULT, {**DEFAULT, **PAPER}]
 THROTTLED_DEVICE, THROTTLED_FROM = "workstation", 0.6
 USED_SHARE = {"cloud": 0.6, "edge": 0.2}
 
@@ -67,6 +79,8 @@ def build(path: Path, *, repeats: int = 3, samples: bool = True, devices: list[s
                     _add_run(connection, workload, device, repeat, samples, randomness)
         _add_carbon(connection)
         _add_assumptions(connection)
+        for row in SCENARIOS:
+            insert_named(connection, "scenarios", **row)
         _add_decisions(connection)
     return path
 

@@ -24,6 +24,7 @@ from edgecarbon.report.instrument import Outcome, Parts, Settings, read, recompu
 browser = test_report_browser.browser
 DEVICES = ["rtx-a5000-bf16", "snapdragon-888", "workstation"]
 WORKLOAD, CLOUD, EDGE, UNCHARGED = "opt-125m", *DEVICES
+SUNNY = UNCHARGED  # made to run on its own sun
 ATTRIBUTIONS = ("sunk", "marginal_wear", "time_share", "used_hours")
 # A value to type for each slider, and one outside what the slider allows.
 TYPED = {
@@ -46,6 +47,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Par
     with duckdb.connect(str(folder / "x.duckdb")) as connection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(report.page, "CHARTS", {})  # they have their own tests, and take long to draw
         report_instrument.add(connection)
+        connection.execute(
+            "UPDATE instrument SET center = 0, draws = [0] WHERE device = ? AND part IN ('intensity', 'coordinator_kwh')",
+            [SUNNY],
+        )
         report.build(connection, folder / "report.html")
         return folder / "report.html", dict(read(connection, "default", WORKLOAD))
 
@@ -163,10 +168,34 @@ def test_a_device_without_a_charger_says_so(page: Page, parts: dict[str, Parts])
     expect(shown(page), recompute(parts[CLOUD], parts[UNCHARGED], "time_share"))
 
 
+def test_an_edge_that_emits_nothing_wins_and_hides_no_flip(page: Page, parts: dict[str, Parts]) -> None:
+    choose(page, SUNNY)
+    typed(page, "cloud_grid_g_per_kwh", 10.0)
+    typed(page, "utilisation", 0.01)
+    settings = Settings(cloud_grid_g_per_kwh=10.0, utilisation=0.01)
+    wanted = {name: recompute(parts[CLOUD], parts[SUNNY], name, settings) for name in ("used_hours", "sunk")}
+    assert {name: (one.winner, one.ratio is None) for name, one in wanted.items()} == {
+        "used_hours": ("cloud", False), "sunk": ("edge", True)
+    }  # fmt: skip
+    for name, outcome in wanted.items():
+        attribute(page, name)
+        expect(shown(page), outcome)
+        assert "The winner flips with the attribution." in page.inner_text("#instrument-result .ratio")
+    assert "The edge emits nothing at all" in page.inner_text("#instrument-result .ratio")
+    assert "it emits less at any ratio" in page.inner_text("#instrument-result .even")
+    page.select_option("#map-x", "lifetime_years")
+    page.select_option("#map-y", "edge_grid_g_per_kwh")
+    # The cross lies at the lower edge, which has no zero.
+    cross = page.locator("#instrument-map path").nth(2).get_attribute("d") or ""
+    assert cross.startswith("M")
+    assert "Infinity" not in cross + (page.locator("#instrument-map path").nth(0).get_attribute("d") or "")
+
+
 def test_the_map_holds_what_python_gives_for_its_cells(page: Page, parts: dict[str, Parts]) -> None:
     typed(page, "lifetime_years", 4.0)
     page.select_option("#map-x", "charger")
     page.select_option("#map-y", "energy_ratio")
+    page.locator("#instrument-map").scroll_into_view_if_needed()
     box = page.locator("#instrument-map").bounding_box()
     assert box is not None
     ratios = []

@@ -160,6 +160,7 @@ def test_the_edge_wins_less_the_more_it_answers_for(tmp_path_factory, used, hour
         ({}, {"parameters": 2000}, "the work differs in parameters"),
         ({}, {"sequence_length": 8}, "the work differs in sequence length"),
         ({}, {"energy_joules": None, "energy_status": "absent"}, "e: no energy"),
+        ({}, {"boundary": "battery"}, "e: its meter read a battery, but “carbon.battery” is not set for it"),
     ],
 )  # fmt: skip
 def test_a_doubtful_pair_is_compared_and_marked(tmp_path, cloud, edge, says):
@@ -167,6 +168,18 @@ def test_a_doubtful_pair_is_compared_and_marked(tmp_path, cloud, edge, says):
     row = verdict(evaluate(scenario(tmp_path), INPUTS, {"c": facts("cloud"), "e": facts("edge")}, runs))
     assert row["comparable"] is False
     assert says in row["caveat"]
+
+
+@pytest.mark.parametrize("left", [0.0, -5.0])
+@pytest.mark.parametrize(
+    "changes", [{"energy": "net"}, {"counterfactual": {"edge_already_on": True}}], ids=["net", "on"]
+)
+def test_training_that_drew_no_more_than_idle_is_not_free(tmp_path, left, changes):
+    runs = [run("c", "cloud", net_energy_joules=KWH), run("e", "edge", net_energy_joules=left)]
+    runs.append(run("e", "edge", net_energy_joules=KWH, repeat=2))
+    row = verdict(evaluate(scenario(tmp_path, draws=100, **changes), INPUTS, SIDES, runs))
+    assert row["comparable"] is False
+    assert row["caveat"] == "e: idle drew as much as training, nothing is left above it"
 
 
 # A board's sensor without its host's is partial by what it is; the host's factor is for that.
@@ -226,6 +239,16 @@ def test_a_modelled_device_is_noted_and_still_comparable(tmp_path):
     assert (row["comparable"], row["caveat"]) == (True, "c is modelled from its data sheet, not measured")
 
 
+def test_a_zone_that_goes_before_the_scenarios_grid_is_noted(tmp_path):
+    runs, own = [run("c", "cloud"), run("e", "edge")], {"c": facts("cloud"), "e": facts("edge", grid_zone="FRA")}
+    row = verdict(evaluate(scenario(tmp_path), INPUTS, own, runs))
+    assert row["comparable"] is True
+    assert row["caveat"] == "e has the electricity of its own zone (“grid intensity, FRA 2024”), not the scenario's"
+    same = {"c": facts("cloud"), "e": facts("edge", grid_zone="USA")}
+    for devices, first in ((own, False), (same, True)):
+        assert verdict(evaluate(scenario(tmp_path, device_facts_first=first), INPUTS, devices, runs))["caveat"] is None
+
+
 def test_an_absent_energy_leaves_gaps_and_no_winner(tmp_path):
     runs = [run("c", "cloud"), run("e", "edge", None)]
     result = evaluate(scenario(tmp_path), INPUTS, {"c": facts("cloud"), "e": facts("edge")}, runs)
@@ -254,9 +277,23 @@ def test_every_cloud_device_meets_every_edge_device_of_its_workload(tmp_path):
     assert len(result.carbon) == 5 * 4 * 3
 
 
+def test_an_edge_that_emits_nothing_hides_no_flip(tmp_path):
+    clean = {
+        "edge__grid": literal(0, "gCO2e/kWh"),
+        "edge__utilisation": literal(0.01),
+        "attributions": ["sunk", "used_hours"],
+    }
+    runs = [run("c", "cloud"), run("e", "edge", hours=300.0)]
+    result = evaluate(scenario(tmp_path, draws=100, **clean), INPUTS, SIDES, runs)
+    sunk, used = verdict(result, "sunk"), verdict(result, "used_hours")
+    assert (sunk["ratio_cloud_over_edge"], sunk["probability_edge_wins"], sunk["winner"]) == (None, 1.0, "edge")
+    assert used["winner"] == "cloud"
+    assert sunk["flips"] is used["flips"] is True
+
+
 def test_nothing_emitted_on_either_side_is_no_ratio(tmp_path):
     clean = literal(0, "gCO2e/kWh")
-    changes = {"cloud__grid": clean, "edge__grid": clean, "cloud__attribution": "as_edge", "attributions": ["sunk"]}
+    changes = {"cloud__grid": clean, "edge__grid": clean, "cloud__attribution": "as_edge"}
     result = evaluate(
         scenario(tmp_path, **changes),
         INPUTS,
@@ -265,3 +302,5 @@ def test_nothing_emitted_on_either_side_is_no_ratio(tmp_path):
     )
     row = verdict(result, "sunk")
     assert (row["ratio_cloud_over_edge"], row["probability_edge_wins"], row["winner"]) == (None, 0.5, "unclear")
+    assert verdict(result, "used_hours")["winner"] == "edge"
+    assert row["flips"] is False

@@ -160,6 +160,19 @@ def test_a_break_even_without_bound_and_one_that_is_none_are_told(empty: duckdb.
     assert "nothing breaks even" in drawn_svg(spec)
 
 
+def test_a_break_even_of_zero_is_no_missing_one(empty: duckdb.DuckDBPyConnection) -> None:
+    ends = {"break_even_low": 0.0, "break_even_high": 0.0}
+    put(empty, [("default", "laptop", 1.2)], break_even={"break_even_ratio": 0.0, **ends})
+    put(empty, [("default", "phone", 1.2)], break_even={"break_even_low": 0.0})
+    spec = spec_of("break_even", empty)
+    needed = {row["label"]: row for row in data_rows(spec) if row.get("kind") == decisions.NEEDED}
+    assert needed["board\n/ laptop"]["text"] == "the edge emits less at any ratio"
+    assert 0 < needed["board\n/ phone"]["low"] < needed["board\n/ phone"]["ratio"] / 10
+    svg = drawn_svg(spec)
+    assert "the edge emits less at any ratio" in svg
+    assert "NaN" not in svg
+
+
 def test_an_interval_far_beyond_the_figures_does_not_flatten_them(empty: duckdb.DuckDBPyConnection) -> None:
     put(empty, [("default", "laptop", 1.2)], break_even={"break_even_low": 1e-9, "break_even_high": 1e9})
     (low, high), *_ = (scale["domain"] for scale in found(spec_of("break_even", empty), "scale") if "domain" in scale)

@@ -199,9 +199,53 @@ def test_a_page_that_would_be_too_big_keeps_the_first_pairs(
     assert len(set(page.ids)) == len(page.ids)
     assert f"{len(less['left_out'])} of {less['pairs']} pairs are not here" in page.text
     assert less["left_out"][-1] in page.text
+    assert less["left_out"][-1].endswith("(to keep the page small)")
 
+    # The section stands by what it lacks alone.
     monkeypatch.setattr(instrument, "MOST_BYTES", 10)
-    assert section(connection, rows) == {}
+    none = section(connection, rows)
+    assert (none["data"]["pairs"], len(none["left_out"])) == ([], whole["pairs"])
+    source = rendered(none)
+    assert 'id="try"' in source
+    assert "<form" not in source
+    assert "<script" not in source
+    assert f"{whole['pairs']} of {whole['pairs']} pairs are not here" in source
+
+
+def rendered(found: dict[str, Any]) -> str:
+    """The section alone."""
+    return report.page._environment().get_template("instrument.html").render(instrument=report.page._instrument(found))
+
+
+@pytest.mark.parametrize(
+    ("center", "draws"), [(0.0, "[0.0]"), (1.0, "[0.0, 1.0]")], ids=["nothing", "nothing in a draw"]
+)
+def test_a_pair_without_a_ratio_of_energies_is_left_out_and_named(
+    connection: duckdb.DuckDBPyConnection, center: float, draws: str
+) -> None:
+    rows = tables.verdicts(connection)
+    connection.execute("BEGIN")
+    try:
+        connection.execute(
+            f"UPDATE instrument SET center = {center}, draws = {draws} WHERE device = 'workstation' AND part = 'meter_kwh'"
+        )
+        found = section(connection, rows)
+    finally:
+        connection.execute("ROLLBACK")
+    assert {pair["edge"] for pair in found["data"]["pairs"]} == {"snapdragon-888"}
+    assert len(found["left_out"]) == found["pairs"] / 2
+    assert found["left_out"][0].endswith("against workstation (workstation may have drawn nothing above idle)")
+
+
+def test_a_page_of_fewer_draws_than_its_scenario_says_so(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tables.verdicts(connection)
+    words = {50: "at most 50 draws; of a scenario with more, the table of pairs has them all", 51: "the same draws as"}
+    for most, told in words.items():
+        monkeypatch.setattr(instrument, "MOST_DRAWS", most)
+        source = rendered(section(connection, rows))
+        assert [text in source for text in words.values()] == [text == told for text in words.values()]
 
 
 def test_sliders_reach_over_every_scenario_range(connection: duckdb.DuckDBPyConnection) -> None:

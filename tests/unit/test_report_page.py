@@ -15,7 +15,7 @@ import pytest
 import report_database
 from edgecarbon import report
 from edgecarbon.charts import CHARTS, DECISION_CHARTS, export
-from edgecarbon.report.page import OPTIONAL, SECTIONS
+from edgecarbon.report.page import OPTIONAL, SECTIONS, _command
 
 
 class Page(HTMLParser):
@@ -58,7 +58,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     folder = tmp_path_factory.mktemp("report")
     path = report_database.build(folder / "edgecarbon.duckdb")
     with duckdb.connect(str(path), read_only=True) as connection:
-        report.build(connection, folder / "deep" / "report.html", config_name="config/config.yaml", seed=11)
+        report.build(connection, folder / "deep" / "report.html", config_name="config/paper.yaml", seed=11)
     return Page(folder / "deep" / "report.html")
 
 
@@ -120,9 +120,34 @@ def test_assumptions_carry_source_year_range_and_licence(page: Page) -> None:
         assert words in page.text
 
 
+def test_a_scenario_is_explained_where_it_is_first_named_and_above_its_numbers(page: Page) -> None:
+    words = "Default assumptions : Both sides on one grid."
+    assert page.text.count(words) == 2, "once for both workloads"
+    assert f"opt-125m scenario default {words} The cloud emits less" in page.text
+    assert f"Scenario default 5 assumptions {words} Based on base. Chosen: all energy that the meters saw" in page.text
+
+
 def test_the_page_says_how_to_make_it_again(page: Page) -> None:
-    for words in ("config/config.yaml", "seed 11", "byte-level, 50,272 entries", "duckdb", "125,239,296"):
+    for words in (
+        "config/paper.yaml", "The training runs have seed 11. The draws behind the intervals have seed 1.",
+        "Change an assumption and give snakemake --cores all --configfile config/paper.yaml : only",
+        "byte-level, 50,272 entries", "duckdb", "125,239,296",
+    ):  # fmt: skip
         assert words in page.text
+
+
+COMMANDS = {
+    "the default": ("config/config.yaml", ""),
+    "another": ("config/paper.yaml", " --configfile config/paper.yaml"),
+    "several": ("config/config.yaml, my own.yaml", " --configfile config/config.yaml 'my own.yaml'"),
+    "values": ("config/config.yaml, --config", " --config …"),
+    "both": ("config/paper.yaml, --config", " --configfile config/paper.yaml --config …"),
+}
+
+
+@pytest.mark.parametrize(("config_name", "options"), COMMANDS.values(), ids=COMMANDS)
+def test_the_command_is_of_the_same_experiment(config_name: str, options: str) -> None:
+    assert _command(config_name) == f"snakemake --cores all{options}"
 
 
 def test_workloads_are_ordered_by_size(page: Page) -> None:
@@ -172,6 +197,9 @@ def test_no_name_can_break_the_page(tmp_path: Path, empty: duckdb.DuckDBPyConnec
         "assumptions",
         [(hostile, hostile, 1.0, 1.0, 2.0, hostile, hostile, hostile, 2020, hostile, hostile, "published", hostile)],
     )
+    report_database.insert_named(
+        empty, "scenarios", **{**report_database.DEFAULT, "scenario": hostile, "title": hostile, "description": hostile},
+    )  # fmt: skip
     report.build(empty, tmp_path / "r.html", config_name=hostile)
     page = Page(tmp_path / "r.html")
     assert "img" not in page.tags

@@ -84,12 +84,80 @@ def test_unclear_leans_without_claiming() -> None:
     assert verdict.shown[0].sentence.endswith(" It is not sure under any attribution.")
 
 
-def test_one_unsure_attribution_makes_a_pair_unclear() -> None:
-    members = rows(3.0, 3.0, 2.0, 1.1)
+def test_one_unsure_attribution_does_not_hide_those_that_are_sure() -> None:
+    members = rows(0.3, 0.3, 0.33, 0.9)
     members[-1]["winner"] = "unclear"
     verdict = only(members)
-    assert verdict.kind == "unclear"
+    assert (verdict.kind, verdict.label) == ("partly", "Sure under some attributions only")
+    assert verdict.shown[0].sentence.startswith("The cloud emits 3.0 times less under time share (")
     assert verdict.shown[0].sentence.endswith("It is not sure under used hours.")
+    assert verdict.shown[0].differs
+    # Counted apart from those that are sure and those that nobody can call.
+    others = rows(0.1, 0.1, 0.1, 0.1, edge="a") + rows(1.1, 1.1, 1.1, 1.1, edge="b", sure=False)
+    assert only(members + others).label == (
+        "The cloud emits less in 1 of 3 pairs; 1 is too close to call; 1 is sure under some attributions only"
+    )
+
+
+def nothing(members: list[dict[str, Any]], attribution: str, edge_wins: float) -> list[dict[str, Any]]:
+    """The rows with one that has no ratio, as where a side emits nothing."""
+    winner = {1.0: "edge", 0.0: "cloud"}.get(edge_wins, "unclear")
+    empty = dict.fromkeys(("ratio_cloud_over_edge", "ratio_low", "ratio_high"))
+    changed = {**empty, "probability_edge_wins": edge_wins, "winner": winner}
+    found = [row | changed if row["attribution"] == attribution else row for row in members]
+    sides = {row["probability_edge_wins"] > 0.5 for row in found if row["probability_edge_wins"] not in (None, 0.5)}
+    return [row | {"flips": len(sides) > 1} for row in found]
+
+
+def test_an_edge_that_emits_nothing_is_told() -> None:
+    verdict = only(nothing(rows(2.0, 1.8, 1.2, 0.5), "sunk", 1.0))
+    assert verdict.kind == "flips"
+    assert verdict.shown[0].sentence.endswith(
+        "The winner flips: the cloud emits 2.0 times less under used hours; the edge emits nothing at all under sunk, "
+        "1.8 times less under marginal wear."
+    )
+    (main,) = only(nothing(rows(2.0, 2.0, 2.0, 2.0), "time_share", 1.0)).shown
+    assert main.sentence.startswith(
+        "The edge emits nothing at all under time share (median; less in > 99 % of the draws). So under every other "
+    )
+
+
+def test_a_cloud_that_emits_nothing_is_told() -> None:
+    members = [row | {"ratio_low": 0.0, "ratio_high": 0.0} for row in rows(0.0, 0.0, 0.0, 0.0)]
+    assert only(members).shown[0].sentence == (
+        "The cloud emits nothing at all under time share (median; less in 97 % of the draws). So under every other "
+        "attribution: nothing at all under sunk, marginal wear and used hours."
+    )
+
+
+def test_where_neither_side_emits_anything_there_is_no_ratio() -> None:
+    verdict = only(nothing(rows(2.0, 2.0, 2.0, 2.0), "sunk", 0.5))
+    assert verdict.shown[0].sentence.endswith(
+        "So also: 2.0 times less under marginal wear and used hours. No ratio under sunk: in some draws neither side emits "
+        "anything."
+    )
+    (alone,) = only(nothing(rows(2.0, None, None, None), "sunk", 0.5)[:1]).shown
+    assert alone.sentence == "No ratio under sunk: in some draws neither side emits anything."
+
+
+def test_half_of_the_draws_without_any_emission_are_the_edges() -> None:
+    """Half of an energy that may be nothing is nothing: the median has no bound, its lower quantile is a number."""
+    members = [
+        row | {"ratio_low": 0.2, "winner": "unclear"} for row in nothing(rows(2.0, *[None] * 3), "sunk", 0.5)[:1]
+    ]
+    assert only(members).shown[0].sentence == (
+        "The edge seems to emit nothing at all under sunk (median; less in 50 % of the draws). It is not sure under any "
+        "attribution."
+    )
+
+
+def test_the_summary_reaches_to_what_has_no_bound() -> None:
+    clean = [row for name in ATTRIBUTIONS for row in nothing(rows(2.0, 2.0, 2.0, 2.0, edge="b"), name, 1.0)
+             if row["attribution"] == name]  # fmt: skip
+    assert only(rows(0.1, 0.1, 0.1, 0.1, edge="a") + clean).summary == (
+        "Under time share the medians of 2 pairs reach from the cloud emitting 10 times less (gpu against a) to the edge "
+        "emitting nothing at all (gpu against b); in 2 of them one side emits less in 95 % of the draws."
+    )
 
 
 def test_absent_energy_has_no_ratio() -> None:

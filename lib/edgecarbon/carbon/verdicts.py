@@ -46,7 +46,8 @@ def _pair_rows(judge: Judge, pair: Pair) -> Iterator[Row]:
         if pair.known
         else [(None, None, None, None)] * len(attributions)
     )
-    edge_wins = {median > 1 for median, *_ in found if median is not None}
+    # By the draws: a ratio over an edge that emits nothing has no median.
+    edge_wins = {probability > 0.5 for *_, probability in found if probability is not None and probability != 0.5}
     for variant, (median, low, high, probability) in zip(attributions, found, strict=True):
         yield {
             "scenario": judge.scenario.name,
@@ -102,6 +103,10 @@ def _caveat(judge: Judge, pair: Pair) -> tuple[bool, list[str], str | None]:
             notes.append(f"{side.arm.device} is modelled from its data sheet, not measured")
         if charged_energy(judge.scenario, side.arm) == "net":
             _net_notes(side, faults, notes)
+        if side.arm.grid != side.arm.side.grid:
+            notes.append(
+                f"{side.arm.device} has the electricity of its own zone (“{label(side.arm.grid.mean)}”), not the scenario's"
+            )
     bridges = _bridges(pair)
     if bridges is not None:
         notes.insert(0, _apart(pair, bridges))
@@ -154,6 +159,8 @@ def _faults(side: Average) -> Iterator[str]:
     flags = sorted({flag for run in runs for flag in run["flags"] or ()} & SUSPECT_FLAGS)
     if flags:
         yield f"flagged {', '.join(flag_words(flags))}"
+    if side.arm.role == "edge" and side.arm.battery is None and "battery" in side.boundaries:
+        yield "its meter read a battery, but “carbon.battery” is not set for it"
 
 
 def _covered(run: Run) -> bool:
@@ -161,7 +168,10 @@ def _covered(run: Run) -> bool:
 
 
 def _net_notes(side: Average, faults: list[str], notes: list[str]) -> None:
-    if any(run["net_energy_joules"] is None for run in side.runs):
+    found = [run["net_energy_joules"] for run in side.runs]
+    if None in found:
         faults.append(f"{side.arm.device}: no idle was measured, gross energy is charged")
+    if any(joules is not None and joules <= 0 for joules in found):
+        faults.append(f"{side.arm.device}: idle drew as much as training, nothing is left above it")
     if any("idle_drift" in (run["flags"] or ()) for run in side.runs):
         notes.append(f"{side.arm.device}: idle drifted by more than 5 %")

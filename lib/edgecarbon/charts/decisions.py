@@ -237,10 +237,11 @@ def _against(members: list[style.Row]) -> style.Layers:
         label = f"{row['cloud_device']}\n/ {row['edge_device']}"
         ends = row["energy_ratio"], row["energy_ratio_low"], row["energy_ratio_high"]
         marks.append(_ratio(label, REACHED, *ends))
-        if row["break_even_ratio"]:
+        if row["break_even_ratio"]:  # a logarithmic axis has no 0
             marks.append(_ratio(label, NEEDED, row["break_even_ratio"], row["break_even_low"], row["break_even_high"]))
         else:
-            marks.append({"label": label, "kind": NEEDED, "text": "nothing breaks even"})
+            text = "nothing breaks even" if row["break_even_ratio"] is None else "the edge emits less at any ratio"
+            marks.append({"label": label, "kind": NEEDED, "text": text})
     drawn = [mark for mark in marks if "ratio" in mark]
     limits = _limits(drawn)
     for mark in drawn:
@@ -280,7 +281,7 @@ def _against(members: list[style.Row]) -> style.Layers:
 def _ratio(label: str, kind: str, ratio: float, low: float | None, high: float | None) -> style.Row:
     middle, ends = figures.interval(ratio, low, high)
     return {
-        "label": label, "kind": kind, "ratio": ratio, "low": low or ratio, "high": high,
+        "label": label, "kind": kind, "ratio": ratio, "low": ratio if low is None else low, "high": high,
         "figure": f"{middle} ({ends})" if ends else middle,
     }  # fmt: skip
 

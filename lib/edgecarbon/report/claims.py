@@ -10,7 +10,7 @@ import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.style import ATTRIBUTIONS, MAIN_SCENARIO, Row, grouped, rows
-from edgecarbon.report import provenance, words
+from edgecarbon.report import provenance, scenarios, words
 
 ROWS_SHOWN = 40
 DIFFERENCES_SHOWN = 12
@@ -22,9 +22,9 @@ ORDER BY c.paper, c.claim, size NULLS FIRST, c.workload, c.cloud_device, c.edge_
   list_position($attributions, c.attribution)
 """
 _DIFFERENCES = """
-SELECT n.name, n.value, n.unit, o.name AS other, o.value AS other_value
-FROM assumptions n LEFT JOIN assumptions o ON o.scenario = $main AND o.name = n.name
-WHERE n.scenario = $own AND n.value IS DISTINCT FROM o.value ORDER BY n.name
+SELECT name, n AS own, o AS other
+FROM (FROM assumptions WHERE scenario = $own) n FULL JOIN (FROM assumptions WHERE scenario = $main) o USING (name)
+WHERE (n.value, n.low, n.high) IS DISTINCT FROM (o.value, o.low, o.high) ORDER BY name
 """
 
 QUANTITIES = {
@@ -64,11 +64,12 @@ def section(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     for row in found:
         _describe(row, known)
     claims = [_claim(members) for _, members in grouped(found, "claim")]
-    own = sorted({row["own_scenario"] for row in found} - {MAIN_SCENARIO, None})
+    computed = {row["scenario"] for row in found}
+    own = sorted({row["own_scenario"] for row in found} & computed - {MAIN_SCENARIO})
     return {
         "papers": list(grouped([{"paper": claim.first["paper"], "claim": claim} for claim in claims], "paper")),
         "main": MAIN_SCENARIO,
-        "differences": [(name, *_differences(connection, name)) for name in own],
+        "differences": [(name, *_differences(connection, name)) for name in own if MAIN_SCENARIO in computed],
         "holds": HOLDS,
         "quantities": QUANTITIES,
         "draws": provenance.DRAWS,
@@ -135,16 +136,16 @@ def _claimed(row: Row) -> str:
 
 
 def _reason(first: Row, own: list[Row], main: list[Row]) -> str:
-    """Whether the paper's assumptions, or ours, make the claim hold, in a sentence."""
+    """Whether the claim holds under the scenario made after its paper, and under the main one, in a sentence."""
     needs = f"It needs {first['needs'].rstrip('.')}." if first["needs"] else ""
     if not own:
         return f"Its own scenario, {first['own_scenario']}, was not computed. {needs}".strip()
     theirs, ours = _verdict(own), _verdict(main)
     if not main:
-        return f"With the paper's own assumptions it {theirs}. {needs}".strip()
+        return f"Under scenario {first['own_scenario']} it {theirs}. {needs}".strip()
     if theirs == ours:
         return f"Under both scenarios it {ours}. {needs}".strip()
-    return f"With the paper's own assumptions it {theirs}, under {MAIN_SCENARIO} it {ours}. {needs}".strip()
+    return f"Under scenario {first['own_scenario']} it {theirs}, under {MAIN_SCENARIO} it {ours}. {needs}".strip()
 
 
 def _verdict(rows: list[Row]) -> str:
@@ -160,11 +161,25 @@ def _verdict(rows: list[Row]) -> str:
 
 
 def _differences(connection: duckdb.DuckDBPyConnection, own: str) -> tuple[list[str], int]:
-    """What a paper's scenario assumes otherwise, in words, and how many more there are."""
-    found = rows(connection, _DIFFERENCES, {"own": own, "main": MAIN_SCENARIO})
-    told = []
-    for row in found:
-        unit = "" if row["unit"] in (None, "1") else f" {row['unit']}"
-        instead = f" instead of {words.given(row['other_value'])}" if row["other"] else ""
-        told.append(words.of_a_device(f"{row['name']} {words.given(row['value'])}{unit}{instead}"))
+    """What a scenario decides and assumes otherwise than the main one, in words, and how many more there are."""
+    known = scenarios.told(connection)
+    chosen, usual = (known[name]["choices"] if name in known else [] for name in (own, MAIN_SCENARIO))
+    told = [choice for choice in chosen if choice not in usual]
+    told += map(_difference, rows(connection, _DIFFERENCES, {"own": own, "main": MAIN_SCENARIO}))
     return told[:DIFFERENCES_SHOWN], max(0, len(told) - DIFFERENCES_SHOWN)
+
+
+def _difference(row: Row) -> str:
+    """An assumption that one scenario has alone, or that the other has with another value or range."""
+    own, other = row["own"], row["other"]
+    if own["name"] is None:
+        return words.of_a_device(f"without {row['name']} ({_number(other)} in {MAIN_SCENARIO})")
+    ranges = own["value"] == other["value"]
+    instead = "" if other["name"] is None else f" instead of {_number(other, ranges)}"
+    return words.of_a_device(f"{row['name']} {_number(own, ranges)}{instead}")
+
+
+def _number(row: Row, with_range: bool = False) -> str:
+    unit = "" if row["unit"] in (None, "1") else f" {row['unit']}"
+    ends = f" ({words.given(row['low'])}–{words.given(row['high'])})" if with_range else ""
+    return f"{words.given(row['value'])}{unit}{ends}"

@@ -103,7 +103,8 @@ def _pair(key: tuple[str, ...], tables: Tables, known: dict[tuple[str, str], str
         row["about"] = told
         row["ratio"], row["interval"] = ratio_words(row, "ratio_cloud_over_edge", "ratio_low", "ratio_high")
         row["probability"] = figures.percent(row["probability_edge_wins"])
-        row["winner"] = side(row["ratio_cloud_over_edge"])
+        odds = row["probability_edge_wins"]
+        row["winner"] = "" if odds is None or odds == 0.5 else "edge" if odds > 0.5 else "cloud"
     return Pair(
         cloud=key[2],
         edge=key[3],
@@ -123,9 +124,11 @@ def _pair(key: tuple[str, ...], tables: Tables, known: dict[tuple[str, str], str
     )
 
 
-def side(ratio: float | None) -> str:
-    """Who emits less at a ratio of cloud over edge; empty where there is none."""
-    return "" if ratio is None else "edge" if ratio > 1 else "cloud"
+def _winner(row: Row) -> str:
+    """Who emits less by a row of `break_even`; empty where nobody knows."""
+    if row["ratio_default"] is None:  # as over an edge that emits nothing, whose energy then adds nothing
+        return "edge" if row["break_even_ratio"] == 0 else ""
+    return "edge" if row["ratio_default"] > 1 else "cloud"
 
 
 def convention(row: Row) -> str:
@@ -162,7 +165,7 @@ def _describe(row: Row, labels: dict[tuple[str, str], Row], told: str) -> None:
     """The cells of a row of `break_even`, and who wins at the defaults."""
     row["about"] = told
     row["attribution_words"] = ATTRIBUTIONS.get(row["attribution"], row["attribution"])
-    row["winner"] = side(row["ratio_default"])
+    row["winner"] = _winner(row)
     row["ratio"] = "–" if row["ratio_default"] is None else figures.significant(row["ratio_default"], 3)
     row["energy"], row["energy_interval"] = (
         ratio_words(row, "energy_ratio", "energy_ratio_low", "energy_ratio_high") if row["energy_ratio"] else ("–", "")
@@ -221,16 +224,18 @@ def _energy_sentence(row: Row) -> str:
     if not ratio:
         return f"There is no energy to compare {edge} and {cloud} by."
     uses = f"{_times(ratio)} energy than" if max(ratio, 1 / ratio) > _EQUAL else "about as much energy as"
-    start = f"{edge} uses {uses} {cloud}"
-    if not needed:
-        return f"{start}; under {row['attribution_words']} no energy ratio lets it break even, so the cloud emits less."
+    start = f"{edge} uses {uses} {cloud}; under {row['attribution_words']}"
+    if needed is None:
+        cloud_wins = "no energy ratio lets it break even, so the cloud emits less"
+        return f"{start} {cloud_wins if row['winner'] else 'neither emits anything'}."
+    if needed == 0:
+        return f"{start} its energy adds nothing, so the edge emits less at any ratio."
     if max(needed / ratio, ratio / needed) < _EQUAL:
-        under = f"under {row['attribution_words']} that is about where both emit the same"
-        return f"{start}; {under}, the {row['winner']} barely less."
+        return f"{start} that is about where both emit the same, the {row['winner']} barely less."
     would = "about as much" if max(needed, 1 / needed) < _EQUAL else _times(needed)
     than = "as" if would == "about as much" else "than"
     even = f"both would emit the same if it used {would} {than} {cloud}"
-    return f"{start}; under {row['attribution_words']} {even}, so the {row['winner']} emits less."
+    return f"{start} {even}, so the {row['winner']} emits less."
 
 
 def _turn_sentence(row: Row) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from edgecarbon.carbon.draws import Array
 from edgecarbon.carbon.formulas import HOURS_PER_YEAR
+from edgecarbon.carbon.instrument import MOST_DRAWS
 from edgecarbon.carbon.verdicts import SURE
 from edgecarbon.charts.style import ATTRIBUTIONS, Row, grouped
 from edgecarbon.report import words
@@ -114,7 +115,7 @@ def recompute(cloud: Parts, edge: Parts, attribution: str, settings: Settings | 
         high=high,
         probability=probability,
         winner="edge" if probability > SURE else "cloud" if probability < 1 - SURE else "unclear",
-        ratio_default=_number(np.divide(default.cloud_g, default.edge_g)),
+        ratio_default=_number(_over(default.cloud_g, default.edge_g)),
         energy_ratio=float(default.energy_ratio),
         break_even=_number(default.break_even),
         break_even_low=even_low,
@@ -152,8 +153,7 @@ def _emitted(cloud: Mapping[str, Any], edge: Mapping[str, Any], attribution: str
     )
     found = cloud["meter_kwh"] / edge["meter_kwh"]
     energy_ratio = _or(settings.energy_ratio, found)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        even = np.where(cloud_g > network_g, found * np.divide(growing_g, cloud_g - network_g), np.inf)
+    even = np.where(cloud_g > network_g, found * _over(growing_g, cloud_g - network_g), np.inf)
     return _Emitted(cloud_g, network_g + found / energy_ratio * growing_g, energy_ratio, even)
 
 
@@ -177,8 +177,14 @@ def _or(value: float | None, otherwise: Any) -> Any:
 
 
 def _quantiles(above: Any, below: Any) -> list[float | None]:
+    with np.errstate(invalid="ignore"):  # between two that have no bound
+        return [_number(one) for one in np.quantile(_over(above, below), (0.5, 1 - SURE, SURE))]
+
+
+def _over(above: Any, below: Any) -> Any:
+    """The quotient, without a word where nothing divides."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return [_number(one) for one in np.quantile(np.divide(above, below), (0.5, 1 - SURE, SURE))]
+        return np.divide(above, below)
 
 
 def _number(value: Any) -> float | None:
@@ -189,10 +195,10 @@ def section(connection: duckdb.DuckDBPyConnection, verdict_rows: list[Row]) -> d
     """What the template needs; empty where table `instrument` holds no pair of devices, and then there is no section.
 
     Args:
-        verdict_rows: of table `verdicts`, in the order of the page's table of pairs. Pairs whose draws would be beyond
-            `MOST_BYTES` are left out, and named.
+        verdict_rows: of table `verdicts`, in the order of the page's table of pairs. Left out, and named with the reason,
+            are pairs without a ratio of energies, and from the first on whose draws would be beyond `MOST_BYTES` all.
     """
-    packer = Packer()
+    packer, full, drawn = Packer(), False, 0
     pairs: list[dict[str, Any]] = []
     left_out: list[str] = []
     limits = {dial.name: (dial.low, dial.high) for dial in DIALS}
@@ -202,21 +208,31 @@ def section(connection: duckdb.DuckDBPyConnection, verdict_rows: list[Row]) -> d
             if cloud not in devices or edge not in devices:
                 continue
             sides = {(scenario, workload, device): devices[device] for device in (cloud, edge)}
-            if left_out or packer.bytes_with(sides) > MOST_BYTES:
-                left_out.append(f"{workload}, {scenario}: {cloud} against {edge}")
+            idle = " and ".join(name for name in (cloud, edge) if _may_be_nothing(devices[name]["meter_kwh"]))
+            full = full or (not idle and packer.bytes_with(sides) > MOST_BYTES)
+            if idle or full:
+                why = f"{idle} may have drawn nothing above idle" if idle else "to keep the page small"
+                left_out.append(f"{workload}, {scenario}: {cloud} against {edge} ({why})")
                 continue
             keys = packer.add(sides)
+            drawn = max(drawn, *(part.draws.size for parts in sides.values() for part in parts.values()))
             pair = {"scenario": scenario, "workload": workload, "cloud": cloud, "edge": edge, "sides": keys}
             attributions = [row["attribution"] for row in mine]
             marks = _marks(devices[cloud], devices[edge])
             limits = {name: _widened(ends, marks.get(name)) for name, ends in limits.items()}
             pairs.append({**pair, "attributions": attributions, "marks": marks})
-    if not pairs:
+    if not pairs and not left_out:
         return {}
     dials = [{**asdict(dial), "low": limits[dial.name][0], "high": limits[dial.name][1]} for dial in DIALS]
     told = {"labels": {kind: words.LABELS[kind] for kind in ("edge", "cloud", "unclear")}, "names": ATTRIBUTIONS}
     data = {"pairs": pairs, "devices": packer.devices, "shapes": packer.shapes, "dials": dials, **told}
-    return {"data": data, "dials": dials, "left_out": left_out, "pairs": len(pairs) + len(left_out)}
+    counts = {"pairs": len(pairs) + len(left_out), "drawn": drawn if drawn >= MOST_DRAWS else 0}
+    return {"data": data, "dials": dials, "left_out": left_out, **counts}
+
+
+def _may_be_nothing(energy: Part) -> bool:
+    """Whether an energy above idle reaches down to zero, over which no ratio of energies could be set."""
+    return min(energy.center, float(energy.draws.min())) <= 0
 
 
 def read(connection: duckdb.DuckDBPyConnection, scenario: str, workload: str) -> dict[str, dict[str, Part]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from edgecarbon import __version__
 from edgecarbon.charts import CHARTS, Chart, ChartEntry, decision_charts, export, fleet_charts
 from edgecarbon.charts.style import ATTRIBUTIONS, Row
+from edgecarbon.plan import DEFAULT_CONFIG
 from edgecarbon.report import (
     claims,
     decisions,
@@ -24,6 +26,7 @@ from edgecarbon.report import (
     missing,
     owner,
     provenance,
+    scenarios,
     story,
     tables,
     words,
@@ -81,9 +84,8 @@ def build(
         kept_in: folder that keeps what takes long to make from one page to the next, as `export.javascript_bundle`.
     """
     ran, verdict_rows = tables.devices(connection), tables.verdicts(connection)
-    reasons = missing.reasons(connection)
-    gaps = missing.gaps(reasons)
     measured = {row["device"] for row in ran if row["record_kind"] == "measured"}
+    stands_for = scenarios.told(connection)
     optional = _optional(connection, verdict_rows)
     page = (
         _environment()
@@ -95,24 +97,11 @@ def build(
             decides=optional["decides"],
             owner=optional["owner"],
             claims=optional["claims"],
-            policy=export.CONTENT_POLICY,
-            missing=reasons,
-            missing_shown=missing.LINES_SHOWN,
-            notes=words.notes(ran, bool(reasons)),
             verdicts=words.verdicts(verdict_rows, measured),
             why_it_flips=words.WHY_IT_FLIPS,
-            known_as={(row["workload"], row["device"]): row["provenance"] for row in ran},
-            virtual={(row["workload"], row["device"]) for row in ran if row["virtual_host"]},
-            virtual_words=words.VIRTUAL_HOST,
-            peaks=tables.peaks(ran),
-            devices=missing.beside(ran, gaps),
-            gaps=gaps,
-            flags=tables.flags_explained(ran),
-            heat=story.heat(connection),
-            side_by_side=story.side_by_side(connection),
-            validation=story.validation(connection),
             pairs=tables.pairs(verdict_rows),
             scenarios=sorted({row["scenario"] for row in verdict_rows}),
+            stands_for=stands_for,
             assumptions=tables.assumptions(connection),
             work=tables.work(connection),
             together=optional["together"],
@@ -122,17 +111,49 @@ def build(
             boundaries=BOUNDARIES,
             compared=words.COMPARED,
             attributions=[(ATTRIBUTIONS[name], text) for name, text in words.ATTRIBUTION_WORDS.items()],
-            versions=_versions(),
             config_name=config_name,
+            command=_command(config_name or DEFAULT_CONFIG),
             seed=seed,
-            style=Markup(_asset("page.css")),
-            script=Markup(_asset("page.js")),
-            bundle=Markup(export.javascript_bundle(kept_in)),
-            options=Markup(export.script_json(export.EMBED_OPTIONS)),
+            draw_seeds=scenarios.seeds(stands_for),
+            **_what_ran(connection, ran),
+            **_built_in(kept_in),
         )
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page, encoding="utf-8")
+
+
+def _what_ran(connection: duckdb.DuckDBPyConnection, ran: list[Row]) -> dict[str, Any]:
+    """What the page says of the devices and their runs, for the template."""
+    reasons = missing.reasons(connection)
+    gaps = missing.gaps(reasons)
+    return {
+        "missing": reasons,
+        "missing_shown": missing.LINES_SHOWN,
+        "notes": words.notes(ran, bool(reasons)),
+        "known_as": {(row["workload"], row["device"]): row["provenance"] for row in ran},
+        "virtual": {(row["workload"], row["device"]) for row in ran if row["virtual_host"]},
+        "virtual_words": words.VIRTUAL_HOST,
+        "peaks": tables.peaks(ran),
+        "devices": missing.beside(ran, gaps),
+        "gaps": gaps,
+        "flags": tables.flags_explained(ran),
+        "heat": story.heat(connection),
+        "side_by_side": story.side_by_side(connection),
+        "validation": story.validation(connection),
+    }
+
+
+def _built_in(kept_in: Path | None) -> dict[str, Any]:
+    """What the page carries with it: its style and scripts, what they may do, and the versions that made it."""
+    return {
+        "policy": export.CONTENT_POLICY,
+        "style": Markup(_asset("page.css")),
+        "script": Markup(_asset("page.js")),
+        "bundle": Markup(export.javascript_bundle(kept_in)),
+        "options": Markup(export.script_json(export.EMBED_OPTIONS)),
+        "versions": _versions(),
+    }
 
 
 def _environment() -> Environment:
@@ -192,6 +213,14 @@ def _drawing(name: str, entry: ChartEntry, chart: Chart) -> dict[str, Any]:
     spec["description"] = entry.caption
     drawing = {"name": name, "title": entry.title, "caption": entry.caption, "notes": notes}
     return {**drawing, "spec": Markup(export.script_json(spec))}
+
+
+def _command(config_name: str) -> str:
+    """What starts the same experiment again; values that its command line gave are left to the reader."""
+    *files, last = config_name.split(", ")
+    rest = " --config …" if last == "--config" else ""
+    files += [] if rest else [last]
+    return "snakemake --cores all" + ("" if files == [DEFAULT_CONFIG] else f" --configfile {shlex.join(files)}") + rest
 
 
 def _versions() -> dict[str, str]:

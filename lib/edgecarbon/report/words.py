@@ -14,6 +14,7 @@ LABELS = {
     "edge": "The edge emits less",
     "cloud": "The cloud emits less",
     "unclear": "Too close to call",
+    "partly": "Sure under some attributions only",
     "flips": "It flips with the attribution",
 }
 # How a label counts the pairs of each kind: one, and several.
@@ -21,6 +22,7 @@ _COUNTED = {
     "cloud": ("the cloud emits less in {}", "the cloud emits less in {}"),
     "edge": ("the edge emits less in {}", "the edge emits less in {}"),
     "unclear": ("{} is too close to call", "{} are too close to call"),
+    "partly": ("{} is sure under some attributions only", "{} are sure under some attributions only"),
     "flips": ("{} flips with the attribution", "{} flip with the attribution"),
 }
 WHY_IT_FLIPS = (
@@ -128,9 +130,14 @@ def compared(row: Row) -> str:
     return BY_ASSUMPTION if row["bridged_by"] else DIRECTLY
 
 
+def one_line(text: str | None) -> str:
+    """Text of anybody as one line, without control characters and marks that turn the line's direction."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text or "").split())
+
+
 def of_a_device(text: str | None, most: int = MOST_LETTERS) -> str:
-    """A device's own words as one bounded line, without control characters and marks that turn the line's direction."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text or "").split())
+    """A device's own words as one bounded line."""
+    line = one_line(text)
     return line if len(line) <= most else line[:most] + "…"
 
 
@@ -178,15 +185,17 @@ def main_row(members: list[Row]) -> Row:
 
 def _pair(cloud: str, edge: str, rows: list[Row]) -> Pair:
     winners = {row["winner"] for row in rows}
-    kind = "flips" if rows[0]["flips"] else winners.pop() if len(winners) == 1 else "unclear"
+    kind = "flips" if rows[0]["flips"] else winners.pop() if len(winners) == 1 else "partly"
     return Pair(cloud, edge, kind, _sentence(rows), rows)
 
 
 def _sentence(rows: list[Row]) -> str:
     """Who emits less under the main attribution, how many times and how sure; then whether the others differ."""
-    known = [row for row in rows if row["ratio_cloud_over_edge"]]
+    known = [row for row in rows if _known(row)]
+    neither = [row for row in rows if row["probability_edge_wins"] is not None and not _known(row)]
+    nothing = f" No ratio under {_listed(neither)}: in some draws neither side emits anything." if neither else ""
     if not known:
-        return "No ratio: the energy of one side is absent."
+        return nothing.strip() or "No ratio: the energy of one side is absent."
     main = main_row(known)
     seems = "seems to emit" if main["winner"] == "unclear" else "emits"
     first = f"The {_side(main)} {seems} {_less(main)} under {_listed([main])} ({_certainty(main)})."
@@ -197,13 +206,28 @@ def _sentence(rows: list[Row]) -> str:
         flips = f" The winner flips: the {_side(turned[0])} emits {_by_factor(turned)}"
         second = f"{flips}; the {_side(main)} emits {_by_factor(same)}." if same else f"{flips}."
     else:
-        second = f" So under every other attribution: {_by_factor(same)}." if same else ""
-    return f"{first}{second}{_doubt(known)}"
+        second = f" So {'also' if neither else 'under every other attribution'}: {_by_factor(same)}." if same else ""
+    return f"{first}{second}{nothing}{_doubt(known)}"
+
+
+def _known(row: Row) -> bool:
+    """Whether there is something to say: a ratio, or one without bound, as over an edge that emits nothing.
+
+    Draws in which neither side emits anything leave no quantile at all.
+    """
+    odds, quantiles = row["probability_edge_wins"], (row["ratio_cloud_over_edge"], row["ratio_low"])
+    return odds is not None and (row["winner"] != "unclear" or quantiles != (None, None))
+
+
+def _ratio(row: Row) -> float:
+    """Cloud over edge by the median, infinite where the edge emits nothing."""
+    ratio = row["ratio_cloud_over_edge"]
+    return (math.inf if _side(row) == "edge" else 0.0) if ratio is None else float(ratio)
 
 
 def _side(row: Row) -> str:
-    """Who emits less by the median."""
-    return "edge" if row["ratio_cloud_over_edge"] > 1 else "cloud"
+    """Who emits less in most draws."""
+    return "edge" if row["probability_edge_wins"] >= 0.5 else "cloud"
 
 
 def _certainty(row: Row) -> str:
@@ -231,11 +255,13 @@ def _doubt(rows: list[Row]) -> str:
 
 
 def _factor(row: Row) -> float:
-    """How many times less the lower side emits, by the median."""
-    return float(max(row["ratio_cloud_over_edge"], 1 / row["ratio_cloud_over_edge"]))
+    """How many times less the lower side emits, by the median; infinite where it emits nothing."""
+    return max(_ratio(row), 1 / _ratio(row)) if _ratio(row) else math.inf
 
 
 def _less(row: Row) -> str:
+    if math.isinf(_factor(row)):
+        return "nothing at all"
     return "barely less" if _factor(row) < _EQUAL else f"{figures.significant(_factor(row))} times less"
 
 
@@ -259,10 +285,10 @@ def _summary(pairs: list[Pair]) -> str:
     """Between which pairs the medians lie under the main attribution, and how many pairs are sure."""
     if len(pairs) == 1:
         return f"One pair of devices, {pairs[0].cloud} against {pairs[0].edge}."
-    known = [main_row([row for row in pair.rows if row["ratio_cloud_over_edge"]] or pair.rows) for pair in pairs]
-    known = sorted((row for row in known if row["ratio_cloud_over_edge"]), key=lambda row: row["ratio_cloud_over_edge"])
+    known = [main_row(rows) for pair in pairs if (rows := [row for row in pair.rows if _known(row)])]
     if not known:
         return f"{len(pairs)} pairs of devices, none with a ratio."
+    known.sort(key=_ratio)
     ends = " to ".join(
         f"the {_side(row)} emitting {_less(row)} ({row['cloud_device']} against {row['edge_device']})"
         for row in (known[0], known[-1])

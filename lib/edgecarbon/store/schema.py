@@ -10,7 +10,7 @@ from edgecarbon.store.schema_decisions import PER_SCENARIO
 from edgecarbon.store.schema_fleets import FLEET_CARBON, FLEET_TABLES, SCALING_TABLES
 from edgecarbon.store.schema_jobs import PROJECTIONS, PUBLISHED_TABLES
 from edgecarbon.store.schema_runs import NESTED, RUN_TABLES, RUNS
-from edgecarbon.store.schema_scenarios import ASSUMPTIONS, CARBON, VERDICTS
+from edgecarbon.store.schema_scenarios import ASSUMPTIONS, CARBON, SCENARIOS, VERDICTS
 from edgecarbon.store.schema_validation import VALIDATION_TABLES
 from edgecarbon.store.table import define
 
@@ -69,7 +69,7 @@ quantile_975 | DOUBLE | 1 | two-sided 95 % factor
 """,
 )
 
-SCENARIO_TABLES = (CARBON, VERDICTS, ASSUMPTIONS, *PER_SCENARIO, PROJECTIONS, FLEET_CARBON)
+SCENARIO_TABLES = (CARBON, VERDICTS, ASSUMPTIONS, SCENARIOS, *PER_SCENARIO, PROJECTIONS, FLEET_CARBON)
 TABLES = (
     *RUN_TABLES,
     *SCENARIO_TABLES,

@@ -24,7 +24,7 @@ energy_ratio_high | DOUBLE | 1 | 95 % quantile of it over the inputs' ranges
 break_even_ratio | DOUBLE | 1 | energy ratio at which both emit the same, at the defaults; NULL where none does
 break_even_low | DOUBLE | 1 | 5 % quantile of it over the inputs' ranges
 break_even_high | DOUBLE | 1 | 95 % quantile of it over the inputs' ranges; NULL where it has no bound
-deciding_input | VARCHAR | | input that reverses the verdict closest to its range, others at their defaults; NULL: none
+deciding_input | VARCHAR | | input that reverses the verdict closest to its range, within it closest to its default; NULL: none
 deciding_value | DOUBLE | break_even.deciding_unit | value of it at which the verdict turns
 deciding_unit | VARCHAR | | unit of it
 deciding_distance | DOUBLE | 1 | factor between that value and the nearest end of its range; 1 or less where it lies within
@@ -96,7 +96,7 @@ OWNER = define(
     "what it saves or causes beside the cloud doing the same work.",
     "results/carbon/SCENARIO/owner.parquet",
     f"""{_PAIR}
-energy_kwh | DOUBLE | kWh | electricity at the owner's plug
+energy_kwh | DOUBLE | kWh | electricity at the owner's plug, without idle chargers; of all devices that do work again
 hours | DOUBLE | h | time that the device is held
 tariff_per_kwh | DOUBLE | owner.currency/kWh | price of electricity
 electricity_cost | DOUBLE | owner.currency | cost of the electricity
@@ -124,7 +124,7 @@ paper | VARCHAR | | who claims it
 statement | VARCHAR | | what is claimed
 source | VARCHAR | | where
 needs | VARCHAR | | what has to be true for it
-own_scenario | VARCHAR | | scenario that holds the paper's own assumptions
+own_scenario | VARCHAR | | scenario that holds what the paper states, and this project's assumptions for the rest
 quantity | VARCHAR | | what is computed for it
 workload | VARCHAR | | workload; NULL where the claim is not about devices
 cloud_device | VARCHAR | | device on the cloud's side, or NULL

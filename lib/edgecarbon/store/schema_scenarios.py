@@ -47,7 +47,7 @@ ratio_low | DOUBLE | 1 | 5 % quantile of the ratio
 ratio_high | DOUBLE | 1 | 95 % quantile of the ratio
 probability_edge_wins | DOUBLE | 1 | share of the draws in which the edge emits less
 winner | VARCHAR | | edge, cloud, or unclear where the probability lies within 0.05 to 0.95
-flips | BOOLEAN | | whether the winner by the median differs between attributions for this pair
+flips | BOOLEAN | | whether the side that emits less in most draws differs between attributions for this pair
 comparable | BOOLEAN | | false where something casts doubt on a figure that no range accounts for
 caveat | VARCHAR | | what that is, or what to keep in mind, in words
 bridged_by | VARCHAR[] | | assumptions by whose factors energies of different boundaries are brought to the plug; empty without
@@ -72,5 +72,31 @@ boundary | VARCHAR | | what it covers
 licence | VARCHAR | | licence of the source
 provenance | VARCHAR | | how it is known
 used_by | VARCHAR | | what it enters
+""",
+)
+
+SCENARIOS = define(
+    "scenarios",
+    "One row a scenario: what it stands for, and what it decides that is no number with a source.",
+    "results/carbon/SCENARIO/scenarios.parquet",
+    """
+scenario | VARCHAR | | name of the scenario
+title | VARCHAR | | its name for a reader
+description | VARCHAR | | what it stands for
+based_on | VARCHAR | | scenario that holds what its file does not give; NULL for none
+energy | VARCHAR | | energy that is charged: gross (all that the meter saw) or net (what lies above idle, where that was measured)
+edge_already_on | BOOLEAN | | whether edge devices are charged with net energy whatever `energy` says
+attributions | VARCHAR[] | | ways to charge an edge device's making
+cloud_attribution | VARCHAR | | how a cloud device's making is charged: used_hours, or as_edge
+device_facts_first | BOOLEAN | | whether a device's own lifetime, utilisation, grid zone and server go before the scenario's
+cloud_data_path | VARCHAR[] | | network segments that training data cross to a cloud device, each as often as crossed
+edge_data_path | VARCHAR[] | | the same to an edge device
+weights_every_steps | BIGINT | | steps between two exchanges of weights; NULL where none are exchanged
+cloud_weights_path | VARCHAR[] | | network segments that a cloud device's exchanged weights cross
+edge_weights_path | VARCHAR[] | | the same of an edge device
+seed | BIGINT | | seed of the draws; that of the training runs is another
+draws | BIGINT | | draws behind each interval
+sobol_samples | BIGINT | | base samples of Sobol's method
+morris_trajectories | BIGINT | | trajectories of the Morris screen
 """,
 )

@@ -87,14 +87,20 @@ function tell(outcome) {
   const facts = {ratio, low, high, probability, breakEven: even, energyRatio, winner};
   for (const [key, value] of Object.entries(facts)) result.dataset[key] = value ?? "";
   result.className = `outcome verdict ${winner}`;
-  const sidesWon = new Set(outcomes.map((one) => one.ratio > 1));
+  // By the draws: a ratio over an edge that emits nothing has no median.
+  const odds = outcomes.map((one) => one.probability), flips = Math.max(...odds) > 0.5 && Math.min(...odds) < 0.5;
+  const bound = (value) => value === null ? "no bound" : number(value);
   result.querySelector(".label").textContent = labels[winner];
-  result.querySelector(".ratio").textContent = `Cloud over edge ${number(ratio)}, the median of the draws (5–95 %: ${number(low)}–${number(high)}). ` +
-    `The edge wins in ${percent(probability)} of the draws.` + (sidesWon.size > 1 ? " The winner flips with the attribution." : "");
+  result.querySelector(".ratio").textContent = (ratio !== null
+    ? `Cloud over edge ${number(ratio)}, the median of the draws (5–95 %: ${number(low)}–${bound(high)}). `
+    : low === null && winner === "unclear" ? "No ratio: in some draws neither side emits anything. "
+    : `The ${probability < 0.5 ? "cloud" : "edge"} emits nothing at all, by the median of the draws. `) +
+    `The edge wins in ${percent(probability)} of the draws.` + (flips ? " The winner flips with the attribution." : "");
+  const taken = `The cloud takes ${number(energyRatio)} times the energy of the edge; `;
   result.querySelector(".even").textContent = even === null
     ? "No energy ratio breaks even: moving the edge’s data alone emits more than the cloud."
-    : `The cloud takes ${number(energyRatio)} times the energy of the edge; both would emit the same at ${number(even)} ` +
-      `(${number(evenLow)}–${evenHigh === null ? "no bound" : number(evenHigh)}).`;
+    : even === 0 ? `${taken}the edge’s energy adds nothing, so it emits less at any ratio.`
+    : `${taken}both would emit the same at ${number(even)} (${number(evenLow)}–${bound(evenHigh)}).`;
 }
 
 // Why a slider cannot change this verdict, if so.
@@ -117,7 +123,7 @@ function showDial(name) {
     box.style.setProperty("--default", -1);
     return;
   }
-  const [center, low, high] = state.pair.marks[name], share = (value) => Math.max(0, Math.min(1, map.share(dial, value)));
+  const [center, low, high] = state.pair.marks[name], share = (value) => map.share(dial, value);
   const value = current(name);
   slider.value = Math.round(POSITIONS * share(value));
   slider.setAttribute("aria-valuetext", `${number(value)} ${dial.unit}`);

@@ -14,9 +14,9 @@ function drawn(parent, name, attributes, text = "") {
   return made;
 }
 
-// White where both emit the same, towards the colour of the side that emits less.
+// White where both emit the same, or nothing, towards the colour of the side that emits less.
 function colour(logRatio) {
-  const share = Math.min(1, Math.abs(logRatio) / FULL) ** 0.8, end = logRatio > 0 ? EDGE : CLOUD;
+  const share = Math.min(1, Math.abs(logRatio) / FULL || 0) ** 0.8, end = logRatio > 0 ? EDGE : CLOUD;
   return `rgb(${end.map((part) => Math.round(255 + share * (part - 255))).join(",")})`;
 }
 
@@ -84,8 +84,9 @@ class BreakEvenMap {
     this.point(this.cell);
   }
 
+  // How far along its axis a value lies, from 0 to 1; a zero, as of one's own sun, lies at its beginning.
   share(dial, value) {
-    return Math.log(value / dial.low) / Math.log(dial.high / dial.low);
+    return Math.max(0, Math.min(1, Math.log(value / dial.low) / Math.log(dial.high / dial.low)));
   }
 
   // The values in the middle of a cell; row 0 is the lowest.
@@ -180,7 +181,8 @@ class BreakEvenMap {
     this.frame.setAttribute("y", top);
     const ratio = this.ratio(x, y), said = (dial, value) => `${dial.label} ${number(value)} ${dial.unit}`;
     Object.assign(this.readout.dataset, {x, y, ratio});
-    const less = ratio > 1 ? `the edge emits ${number(ratio)} times less` : `the cloud emits ${number(1 / ratio)} times less`;
+    const times = Math.max(ratio, 1 / ratio), who = Number.isNaN(ratio) ? "neither" : ratio > 1 ? "the edge" : "the cloud";
+    const less = `${who} emits ${Number.isFinite(times) ? `${number(times)} times less` : who === "neither" ? "anything" : "nothing at all"}`;
     this.readout.textContent = `${said(this.x, x)}; ${said(this.y, y)}: cloud over edge ${number(ratio)}, ${less}.`;
   }
 
