@@ -37,10 +37,11 @@ benchmark: $(TEST_READY)
 	$(BIN)/pip install --quiet --requirement requirements-bench.lock
 	PATH="$(BIN):$$PATH" python benchmarks/run.py
 
-# Defaults, JSON schemas and the data model document, from the models that they follow from.
+# Defaults, JSON schemas, the data model document and the captions, from what they follow from.
 schema: $(READY)
 	PATH="$(BIN):$$PATH" python -m edgecarbon.config.generate
 	PATH="$(BIN):$$PATH" python -m edgecarbon.store.document
+	PATH="$(BIN):$$PATH" python -m edgecarbon.charts.captions
 
 lock: $(READY)
 	$(BIN)/python tools/lock.py

@@ -63,11 +63,11 @@ def forget_missing(paths: list[str]) -> None:
 
 
 def forget_unused(cache: Path, days: float = 30.0) -> None:
-    """Delete what a cache keeps and nobody has used for so long: it can be worked out anew."""
+    """Delete what a cache and its folders keep and nobody has used for so long: it can be worked out anew."""
     oldest_s = time.time() - 86400 * days
-    for file in cache.glob("*"):
+    for file in cache.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # another start may clear the same cache
-            if file.stat().st_mtime < oldest_s:
+            if file.is_file() and file.stat().st_mtime < oldest_s:
                 file.unlink()
 
 

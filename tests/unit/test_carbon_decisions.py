@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 from carbon_cases import INPUTS, KWH, certain, facts, literal, run, scenario, verdict
 
+from edgecarbon import kept
 from edgecarbon.carbon import decisions
 from edgecarbon.carbon.breakeven import MAP_CELLS, break_even_map, break_even_rows, map_rows
 from edgecarbon.carbon.decisions import PER_PAIR, decision_rows, fingerprint
@@ -46,7 +48,7 @@ def test_equal_questions_are_worked_out_once(tmp_path, monkeypatch):
     assert not cache.exists()
     first = decided(tmp_path, cache, owner=PRICES)
     (file,) = cache.iterdir()
-    assert json.loads(file.read_text(encoding="utf-8")).keys() == set(PER_PAIR)
+    assert json.loads(kept.read(file)).keys() == set(PER_PAIR)
     monkeypatch.setattr(decisions, "sensitivity_rows", lambda *_: pytest.fail("it was worked out again"))
     again = decided(tmp_path, cache, owner=PRICES)
     assert fresh == first == again
@@ -105,13 +107,21 @@ def test_what_plays_no_part_leaves_the_file_as_it_is(tmp_path):
     assert len({fingerprint(third.judge, pair, "one") for pair in third.pairs}) == 2
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"owner": []}', "\xff"])
-def test_a_damaged_file_is_worked_out_anew(tmp_path, damage):
+@pytest.mark.parametrize("name", ["numpy", "scipy", "SALib"])
+def test_another_version_of_a_library_makes_another_file(tmp_path, monkeypatch, name):
+    result = judged(tmp_path)
+    before = fingerprint(result.judge, result.pairs[0], "one")
+    assert decisions.LIBRARIES[name] == version(name)
+    monkeypatch.setitem(decisions.LIBRARIES, name, "0.0")
+    assert fingerprint(result.judge, result.pairs[0], "one") != before
+
+
+def test_a_damaged_file_is_worked_out_anew(tmp_path):
     cache = tmp_path / "cache"
     once = decided(tmp_path, cache)
     (file,) = cache.iterdir()
     whole = file.read_bytes()
-    file.write_bytes(damage.encode("latin-1"))
+    file.write_bytes(whole[:-1])
     assert decided(tmp_path, cache) == once
     assert file.read_bytes() == whole
 
@@ -132,12 +142,14 @@ def test_a_run_without_an_energy_has_no_decisions(tmp_path):
 
 def test_a_run_that_outlives_its_device_at_the_end_of_a_range_is_told(tmp_path):
     """No draw of the verdict has the longest run and the shortest life at once; a corner of a map has."""
-    wide = {"energy_low_joules": KWH / 4, "energy_high_joules": 4 * KWH, "record_kind": "modelled"}
-    changes = certain(edge__lifetime=literal(4, "years", 1, 8), edge__grid=literal(10, "gCO2e/kWh"))
+    changes = certain(
+        edge__lifetime=literal(4, "years", 1, 8), edge__grid=literal(10, "gCO2e/kWh"),
+        edge__practice={"availability": literal(1, low=0.25)},
+    )  # fmt: skip
     with pytest.raises(
         UserError, match=r"test\.yaml: 'c' beside 'e', workload 'w': used_hours_for_run: .* longer than"
     ):
-        decided(tmp_path, None, runs=[RUNS[0], run("e", "edge", KWH, 1.02 * 8760 / 4, **wide)], **changes)
+        decided(tmp_path, None, runs=[RUNS[0], run("e", "edge", KWH, 1.02 * 8760 / 4)], **changes)
 
 
 # --- the standard table
@@ -177,14 +189,32 @@ def test_the_deciding_input_is_the_one_nearest_to_its_range(tmp_path):
         assert row["energy_ratio"] == pytest.approx(2.0)
         assert row["break_even_low"] < row["break_even_ratio"] < row["break_even_high"]
         assert (row["ratio_default"] > 1) == (row["energy_ratio"] > row["break_even_ratio"])
-        distances = {
-            one["input"]: one["reversal_distance"]
+        turning = {
+            one["input"]: one
             for one in sensitivity
             if one["attribution"] == row["attribution"] and one["reversal_distance"] is not None
         }
-        assert row["deciding_distance"] == min(distances.values(), default=None)
-        assert row["deciding_input"] is None or distances[row["deciding_input"]] == row["deciding_distance"]
+        beyond = {name: max(one["reversal_distance"], 1) for name, one in turning.items()}
+        assert (row["deciding_input"] is None) is (not turning)
+        if turning:
+            assert row["deciding_distance"] == turning[row["deciding_input"]]["reversal_distance"]
+            assert beyond[row["deciding_input"]] == min(beyond.values())
     assert any(row["deciding_input"] for row in break_even_rows(judge, pair, sensitivity))
+
+
+def test_of_inputs_that_turn_it_within_their_range_the_one_nearest_to_its_default_decides(tmp_path):
+    """What may be nothing at all is no nearer for it: it would have to fall to a fiftieth, a life by a twentieth."""
+    told = judged(tmp_path)
+    row = {"attribution": "time_share", "unit": "1"}
+    sensitivity = [
+        {**row, "input": "share", "value": 0.5, "reversal_value": 0.01, "reversal_distance": 0.0},
+        {**row, "input": "life", "value": 4.0, "reversal_value": 3.8, "reversal_distance": 0.8},
+        {**row, "input": "grid", "value": 400.0, "reversal_value": 404.0, "reversal_distance": 1.005},
+    ]
+    for members, expected in ((sensitivity, "life"), (sensitivity[::2], "share"), (sensitivity[2:], "grid")):
+        rows = break_even_rows(told.judge, told.pairs[0], members)
+        (decided_by,) = (one["deciding_input"] for one in rows if one["attribution"] == "time_share")
+        assert decided_by == expected
 
 
 def test_a_map_is_one_evaluation_a_cell(tmp_path):

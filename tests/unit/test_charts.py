@@ -7,14 +7,17 @@ import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import pytest
 import vl_convert
+from jinja2 import Environment
 
 import report_database
-from edgecarbon.charts import CHARTS, export, save, series, style
+from edgecarbon import kept
+from edgecarbon.charts import CHARTS, DECISION_CHARTS, FLEET_CHARTS, captions, export, save, series, style
 
 Spec = dict[str, Any]
 
@@ -359,12 +362,25 @@ def test_a_drawing_is_kept_until_its_chart_changes(tmp_path: Path, database: duc
     charts = {name: CHARTS[name].draw(database) for name in ("energy_per_step", "verdict")}
     save([("c", charts["verdict"])], tmp_path / "first", tmp_path)
     (drawing,) = (tmp_path / "drawings").iterdir()
-    assert drawing.read_bytes() == (tmp_path / "first/c.svg").read_bytes()
-    drawing.write_text("<svg>of an earlier start</svg>", encoding="utf-8")
+    assert kept.read(drawing) == (tmp_path / "first/c.svg").read_bytes()
+    kept.keep(drawing, b"<svg>of an earlier start</svg>")
     save([(name, charts[name]) for name in charts], tmp_path / "second", tmp_path)
-    assert (tmp_path / "second/verdict.svg").read_bytes() == drawing.read_bytes()
+    assert (tmp_path / "second/verdict.svg").read_bytes() == b"<svg>of an earlier start</svg>"
     assert b"Energy per training step" in (tmp_path / "second/energy_per_step.svg").read_bytes()
     assert len(list((tmp_path / "drawings").iterdir())) == 2
+
+
+@pytest.mark.parametrize("left", [0, 5, 40, 47])
+def test_a_drawing_that_was_cut_short_is_drawn_again(tmp_path: Path, left: int) -> None:
+    drawn: list[str] = []
+    renderer = SimpleNamespace(draw=lambda request: drawn.append(request) or "<svg>all of it</svg>")
+    assert export._svg({}, renderer, tmp_path) == export._svg({}, renderer, tmp_path) == b"<svg>all of it</svg>"
+    (drawing,) = (tmp_path / "drawings").iterdir()
+    whole = drawing.read_bytes()
+    assert (len(whole), len(drawn)) == (52, 1)
+    drawing.write_bytes(whole[:left])
+    assert export._svg({}, renderer, tmp_path) == b"<svg>all of it</svg>"
+    assert (drawing.read_bytes(), len(drawn)) == (whole, 2)
 
 
 def test_a_chart_that_cannot_be_drawn_ends_all_of_it(tmp_path: Path) -> None:
@@ -416,11 +432,19 @@ def test_many_scenarios_do_not_make_a_heavy_page(empty: duckdb.DuckDBPyConnectio
 
 
 def test_the_bundle_is_kept_for_other_processes(tmp_path: Path) -> None:
-    kept = export.javascript_bundle(tmp_path)
+    bundle = export.javascript_bundle(tmp_path)
     (file,) = tmp_path.iterdir()
-    assert file.read_text(encoding="utf-8") == kept == export.javascript_bundle()
-    file.write_text("// of an earlier start", encoding="utf-8")
+    assert kept.read(file) == bundle.encode() == export.javascript_bundle().encode()
+    kept.keep(file, b"// of an earlier start")
     assert export.javascript_bundle.__wrapped__(tmp_path) == "// of an earlier start"
+
+
+def test_snakemakes_report_has_the_captions_of_the_page() -> None:
+    template = (Path(__file__).resolve().parents[2] / captions.TEMPLATE).read_text(encoding="utf-8")
+    assert template == captions.template(), "run: make schema"
+    for name, entry in {**CHARTS, **FLEET_CHARTS, **DECISION_CHARTS}.items():
+        snakemake = SimpleNamespace(wildcards=SimpleNamespace(chart=name))
+        assert entry.caption in Environment().from_string(template).render(snakemake=snakemake)
 
 
 def test_names_cannot_break_out_of_the_page(tmp_path: Path, empty: duckdb.DuckDBPyConnection) -> None:

@@ -92,7 +92,8 @@ def test_every_column_has_its_unit_and_meaning_beside_it(folder: Path) -> None:
             assert told[table.name, column.name]["meaning"] == column.meaning
     assert told["device_energy", "joules_per_step"]["unit"] == "J"
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{one.name}`" in readme for one in (*exports.written(), *paper.PAPER_TABLES))
+    assert all(f"`{one.name}`" in readme for one in exports.written())
+    assert all(f"`{one.name}{'-SCENARIO' * one.by_scenario}`" in readme for one in paper.PAPER_TABLES)
 
 
 def test_the_same_database_makes_the_same_bytes(folder: Path, database: Path, tmp_path: Path) -> None:
@@ -109,24 +110,71 @@ def test_tables_for_a_paper_have_figures_as_the_page_gives_them(folder: Path) ->
     assert row[2:8] == ["measured", "GPU board", "bf16", "2", "7.98", "7.66–8.30"]
     assert row[8:] == ["0.974", "0.934–1.013", "551,000", "42", "short window"]
     verdict = next(
-        line for line in (folder / "verdicts.md").read_text(encoding="utf-8").splitlines() if "time share" in line
+        line
+        for line in (folder / "verdicts-default.md").read_text(encoding="utf-8").splitlines()
+        if "time share" in line
     )
     cells = [cell.strip() for cell in verdict.strip("|").split("|")]
-    assert cells[4:10] == ["time share", "1.2", "0.53–2.8", "71", "unclear", "yes"]
-    assumptions = (folder / "assumptions.tex").read_text(encoding="utf-8")
-    assert "grid.world & 494 & 440{--}550 & g/kWh & log-uniform halves & Ember & 2024 & published \\\\" in assumptions
-    assert "0.0000139 & {--} & kWh/GB & {--}" in assumptions, "no range, and so no prior"
+    assert cells[3:9] == ["time share", "1.2", "0.53–2.8", "71", "unclear", "yes"]
+    assumptions = (folder / "assumptions-default.tex").read_text(encoding="utf-8")
+    assert (
+        "grid.world & 494 & 440{--}550 & g\\slash{}kWh & log-uniform halves & Ember & 2024 & published \\\\"
+        in assumptions
+    )
+    assert "0.0000139 & {--} & kWh\\slash{}GB & {--}" in assumptions, "no range, and so no prior"
 
 
-@pytest.mark.parametrize("name", [table.name for table in paper.PAPER_TABLES])
-def test_each_row_has_a_cell_a_column_in_both_formats(folder: Path, name: str) -> None:
-    table = next(one for one in paper.PAPER_TABLES if one.name == name)
+@pytest.mark.parametrize("table", paper.PAPER_TABLES, ids=lambda table: table.name)
+def test_each_row_has_a_cell_a_column_in_both_formats(folder: Path, table: paper.PaperTable) -> None:
+    name = f"{table.name}-default" if table.by_scenario else table.name
     rendered = cells_of_markdown((folder / f"{name}.md").read_text(encoding="utf-8"))
-    tex = (folder / f"{name}.tex").read_text(encoding="utf-8").splitlines()
-    rows = [line for line in tex if line.endswith(" \\\\")]
-    assert len(rows) == len(rendered) > 2
-    assert {len(row) for row in rendered} == {line.count(" & ") + 1 for line in rows} == {len(table.columns)}
+    printed = rows_of_latex((folder / f"{name}.tex").read_text(encoding="utf-8"))
+    assert len(printed) == len(rendered) > 1
+    assert {len(row) for row in rendered} == {len(row) for row in printed} == {len(table.columns)}
     assert rendered[0] == [header for header, _ in table.columns]
+
+
+def test_what_follows_from_a_scenario_has_a_file_for_each(database: Path, tmp_path: Path) -> None:
+    shutil.copy(database, tmp_path / "two.duckdb")
+    with duckdb.connect(str(tmp_path / "two.duckdb")) as connection:
+        for name in ("verdicts", "assumptions", "break_even", "standard"):
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * REPLACE ('other' AS scenario) FROM {name} LIMIT 3")
+        exports.build(connection, tmp_path / "tables")
+    found = {path.stem for path in (tmp_path / "tables").glob("*.tex")}
+    named = {table.name for table in paper.PAPER_TABLES if table.by_scenario}
+    assert named == {"verdicts", "assumptions", "break_even", "standard"}
+    assert found >= {f"{name}-{scenario}" for name in named for scenario in ("default", "other")}
+    assert not found & named
+    for name in named:
+        text = (tmp_path / "tables" / f"{name}-other.md").read_text(encoding="utf-8")
+        assert len(cells_of_markdown(text)) == 1 + 3
+        assert "Scenario other" in text.splitlines()[0]
+
+
+SOURCE = "An author, a title that goes on, " * 30 + "doi 10.1000/182"
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_a_table_fits_the_line_and_breaks_where_a_page_has_no_room(count: int) -> None:
+    """A source of a thousand letters is whole, however many rows there are."""
+    table = table_of(["Name", "Value", "Source"], paper.LEFT, paper.RIGHT, paper.LEFT)
+    tex = paper.latex(table, [[f"input/{number}", "1.5", SOURCE] for number in range(count)])
+    long = count > 1
+    shares = [float(share) for share in re.findall(r"p\{\\dimexpr([\d.]+)\\linewidth-2\\tabcolsep\\relax\}", tex)]
+    assert len(shares) == 3
+    assert 0.99 < sum(shares) <= 1
+    assert shares[2] > 2 * shares[0] > 2 * shares[1] > 0
+    assert tex.count("\\begin{longtable}") == tex.count("\\end{longtable}") == long
+    assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == (not long)
+    assert ("longtable" in re.search(r"^% \\usepackage\{(.+)\}$", tex, re.MULTILINE)[1]) == long
+    assert "% \\begin{landscape}\\input{t}\\end{landscape}" in tex
+    assert [read_latex(row[2]) for row in rows_of_latex(tex)[1:]] == [SOURCE] * count
+
+
+def test_a_small_table_is_as_wide_as_its_cells_and_stands_upright() -> None:
+    tex = paper.latex(table_of(["Name", "Same"]), [["a", "some words"]])
+    assert re.findall(r"p\{\\dimexpr([\d.]+)", tex) == ["0.0500", "0.1100"]
+    assert "landscape" not in tex
 
 
 def test_an_empty_database_makes_tables_of_a_head_alone(tmp_path: Path) -> None:
@@ -134,7 +182,7 @@ def test_an_empty_database_makes_tables_of_a_head_alone(tmp_path: Path) -> None:
         report_database.create_schema(connection)
         exports.build(connection, tmp_path)
     assert len(lines(tmp_path / "runs.csv")) == 1
-    assert len(cells_of_markdown((tmp_path / "verdicts.md").read_text(encoding="utf-8"))) == 1
+    assert len(cells_of_markdown((tmp_path / "energy_by_device.md").read_text(encoding="utf-8"))) == 1
 
 
 def test_a_hostile_device_is_text_in_every_file(tmp_path: Path) -> None:
@@ -146,8 +194,8 @@ def test_a_hostile_device_is_text_in_every_file(tmp_path: Path) -> None:
         )  # fmt: skip
         exports.build(connection, tmp_path)
     tex = (tmp_path / "energy_by_device.tex").read_text(encoding="utf-8")
-    assert "a\\_b \\& \\$x\\$ \\textbackslash{}input\\{/etc/passwd\\}" in tex
-    assert "\\input{/etc" not in tex
+    assert "a\\_b \\& \\$x\\$ \\textbackslash{}input\\{\\slash{}etc\\slash{}passwd\\}" in tex
+    assert not re.search(r"^[^%]*\\input", tex, re.MULTILINE)
     assert cells_of_markdown((tmp_path / "energy_by_device.md").read_text(encoding="utf-8"))[1][1] == HOSTILE
     assert lines(tmp_path / "runs.csv")[1][2] == HOSTILE
 
@@ -160,7 +208,7 @@ def test_a_hostile_device_is_text_in_every_file(tmp_path: Path) -> None:
 @example("<b>x</b> __y__ a_b_ _c &lt; ~~z~~ `w` ![i](j)")
 @example("by “whole machine” × 1.3, ‘’")
 def test_any_text_comes_out_of_both_formats_as_it_went_in(text: str) -> None:
-    line = words.of_a_device(text) or paper.NOTHING
+    line = words.one_line(text) or paper.NOTHING
     assert read_latex(paper.latex_text(text)) == printed(line)
     table = table_of(["a", "b"])
     assert cells_of_markdown(paper.markdown(table, [[text, "end"]]))[1] == [line, "end"]
@@ -169,15 +217,15 @@ def test_any_text_comes_out_of_both_formats_as_it_went_in(text: str) -> None:
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MARKS = {"`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", '"': "\u0308", "v": "\u030c", "c": "\u0327"}
 READ = {
-    **{letter: letter for letter in f"{LETTERS}0123456789 .,;:!?()=+/@-'"},
+    **{letter: letter for letter in f"{LETTERS}0123456789 .,;:!?()=+@-'"},
     **{f"\\{letter}": letter for letter in "{}$&#_%"},
     **{f"{{{letter}}}": letter for letter in "[]*`,-'"},
     **{f"\\{sign}{{{base}}}": normalize("NFC", base + mark) for sign, mark in MARKS.items() for base in LETTERS},
     **{f"\\{sign}{{\\{base}}}": normalize("NFC", base + mark) for sign, mark in MARKS.items() for base in "ij"},
-    "\\textbackslash{}": "\\", "\\textasciitilde{}": "~", "\\textasciicircum{}": "^", "\\textless{}": "<",
+    "\\slash{}": "/", "\\textbackslash{}": "\\", "\\textasciitilde{}": "~", "\\textasciicircum{}": "^", "\\textless{}": "<",
     "\\textgreater{}": ">", "\\textbar{}": "|", "{\\char34}": '"', "\\dots{}": "…", "\\ss{}": "ß", "\\o{}": "ø",
     "\\O{}": "Ø", "\\ae{}": "æ", "\\AE{}": "Æ", "{--}": "–", "{---}": "—",
-    "{``}": "“", "{''}": "”", "$-$": "−", "$\\times$": "×", "$\\cdot$": "·",
+    "{``}": "“", "{''}": "”", "\\textquoteleft{}": "‘", "\\textquoteright{}": "’", "$-$": "−", "$\\times$": "×", "$\\cdot$": "·",
     "$\\pm$": "±", "$\\leq$": "≤", "$\\geq$": "≥", "$\\mu$": "µ", "$^\\circ$": "°", "$^2$": "²", "$^3$": "³",
 }  # fmt: skip
 TOKEN = re.compile("|".join(map(re.escape, sorted(READ, key=len, reverse=True))))
@@ -199,6 +247,30 @@ def printed(line: str) -> str:
     return "".join(letter if letter in known else f"U+{ord(letter):04X}" for letter in letters)
 
 
+def rows_of_latex(text: str) -> list[list[str]]:
+    """The head and the rows of the one table in it, a heading for a further page as that of the first; all else around
+    them is of the form that LaTeX wants."""
+    form = re.fullmatch(
+        r"(?:% [^\n]+\n){3}\\begingroup\\footnotesize\\setlength\{\\tabcolsep\}\{3pt\}\n"
+        r"(?:\\noindent)?\\begin\{(\w+)\}\{\n(?P<columns>(?:  >\{[^\n]+\}\n)+)\}\n(?P<content>.+)\\end\{\1\}\n\\endgroup\n",
+        text,
+        re.DOTALL,
+    )
+    assert form
+    head = r"\\toprule\n(?P<{}>[^\n]+ \\\\\n)\\midrule\n"
+    once = r"\\caption\{[^\n]+\}\\label\{tab:[^\n{}]+\}\\\\\n" + head.format("first") + r"\\endfirsthead\n"
+    long = once + head.format("again") + r"\\endhead\n\\bottomrule\n\\endfoot\n(?P<rows>.*)"
+    short = head.format("first") + r"(?P<rows>.*)\\bottomrule\n"
+    found = re.fullmatch(long if form[1] == "longtable" else short, form["content"], re.DOTALL)
+    assert found
+    assert found.groupdict().get("again", found["first"]) == found["first"]
+    lines = (found["first"] + found["rows"]).splitlines()
+    assert all(line.endswith(" \\\\") for line in lines)
+    rows = [line.removesuffix(" \\\\").split(" & ") for line in lines]
+    assert {len(row) for row in rows} == {form["columns"].count("\n")}
+    return rows
+
+
 def cells_of_markdown(text: str) -> list[list[str]]:
     """The rows of the one table in it, as a reader sees them; no other markup may be in its cells."""
     tokens = PARSER.parse(text)
@@ -215,14 +287,15 @@ def cells_of_markdown(text: str) -> list[list[str]]:
     return rows
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here; the escaping is tested above")
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here; escaping and form are tested above")
 def test_latex_takes_it(folder: Path, tmp_path: Path) -> None:
-    table = table_of(["Name", "Same"], paper.LEFT, paper.WRAPPED)
+    table = table_of(["Name", "Same"])
     (tmp_path / "nasty.tex").write_text(paper.latex(table, [[one, other] for one in NASTY for other in NASTY]))
     inputs = [tmp_path / "nasty.tex", *sorted(folder.glob("*.tex"))]
     body = "\n\n".join(f"\\input{{{path}}}" for path in inputs)
+    packages = "\\usepackage{array,booktabs,longtable,pdflscape}"
     (tmp_path / "d.tex").write_text(
-        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+        f"\\documentclass{{article}}{packages}\\begin{{document}}\\begin{{landscape}}{body}\\end{{landscape}}\\end{{document}}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "d.tex"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -23,7 +23,10 @@ def start(state, seconds):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(state), str(seconds)], stdout=subprocess.PIPE, text=True
     )
-    return process, process.stdout.readline().strip()
+    cleared = process.stdout.readline().strip()
+    if not seconds:
+        process.wait()  # it shares the lock until it has ended
+    return process, cleared
 
 
 @pytest.fixture
@@ -71,15 +74,16 @@ def test_a_second_process_keeps_the_first_ones_lock_safe_from_a_third(state):
     finally:
         second.kill()
         second.wait()
-    time.sleep(0.1)
     _, cleared = start(state, 0)
     assert cleared == "True"
 
 
 def test_what_a_cache_keeps_goes_once_nobody_has_used_it_for_a_month(tmp_path):
     housekeeping.forget_unused(tmp_path / "none")
-    for name, days in (("old.json", 31), ("used.json", 29)):
-        (tmp_path / name).write_text("{}")
+    (tmp_path / "folder").mkdir()
+    for name, days in (("old.js", 31), ("folder/old.json", 31), ("folder/used.json", 29), ("folder", 31)):
+        if "." in name:
+            (tmp_path / name).write_text("{}")
         os.utime(tmp_path / name, (time.time() - 86400 * days,) * 2)
     housekeeping.forget_unused(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["used.json"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "used.json"]

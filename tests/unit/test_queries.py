@@ -27,6 +27,10 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
             connection, "missing_runs", run_id="opt-125m/laptop/r1", workload="opt-125m", device="laptop", repeat=1,
             role="edge", kind="unreachable", reason="no route to host", remedy="switch it on",
         )  # fmt: skip
+        report_database.insert_named(
+            connection, "break_even", scenario="unpriced", workload="opt-125m", cloud_device="h200",
+            edge_device="laptop", attribution="sunk", energy_ratio=2.0,
+        )  # fmt: skip
         yield connection
 
 
@@ -47,3 +51,14 @@ def test_the_query_gives_rows_of_the_columns_named(
     assert rows
     shown = [name for index, name in enumerate(names) if any(row[index] is not None for row in rows)]
     assert shown == names, "a column that shows nothing"
+
+
+def test_a_pair_that_no_ratio_is_enough_for_and_that_nobody_pays_for_is_in_the_last(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    found = connection.execute(QUERIES[9][2])
+    names = [column[0] for column in found.description]
+    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    assert rows[-1]["scenario"] == "unpriced"
+    assert (rows[-1]["edge_emits_less"], rows[-1]["cost"]) == (False, None)
+    assert {row["edge_emits_less"] for row in rows[:-1]} == {True, False}

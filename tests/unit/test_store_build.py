@@ -17,7 +17,7 @@ import pytest
 
 import synthetic
 from edgecarbon.errors import UserError
-from edgecarbon.store import BuildCounts, build_database, connect, read_runs, runs
+from edgecarbon.store import BuildCounts, build_database, connect, read_runs
 from edgecarbon.store.schema import SCENARIO_TABLES, TABLES
 from edgecarbon.store.schema_runs import RUN_TABLES
 from edgecarbon.store.schema_scenarios import CARBON
@@ -103,7 +103,7 @@ def test_a_run_may_move(tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     paths[0].parent.rename(moved)
     assert build_database(database, [moved / "run.parquet", *paths[1:]]) == counts(1, 3, 1)
-    assert [row["run_id"] for row in runs(database)] == RUN_IDS
+    assert [row["run_id"] for row in synthetic.stored_runs(database)] == RUN_IDS
 
 
 def test_one_run_from_two_places_is_refused(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_unreadable_parquet_is_named_and_the_rest_is_kept(tmp_path: Path) -> Non
     bad.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=rf"^{bad}: cannot be read.*written anew"):
         build_database(database, paths)
-    assert [row["run_id"] for row in runs(database)] == RUN_IDS[:2]
+    assert [row["run_id"] for row in synthetic.stored_runs(database)] == RUN_IDS[:2]
     bad.write_bytes(whole)
     assert build_database(database, paths) == counts(2, 2, 0)
 
@@ -276,7 +276,7 @@ def test_connect_is_read_only_and_says_what_is_missing(tmp_path: Path) -> None:
 def test_runs_are_the_same_from_parquet_and_from_the_database(tmp_path: Path) -> None:
     paths = make_runs(tmp_path)
     build_database(tmp_path / "x.duckdb", paths)
-    assert runs(tmp_path / "x.duckdb") == read_runs(paths[::-1])
+    assert synthetic.stored_runs(tmp_path / "x.duckdb") == read_runs(paths[::-1])
 
 
 def test_carbon_of_several_scenarios_survives_the_removal_of_a_run(tmp_path: Path) -> None:

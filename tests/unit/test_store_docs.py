@@ -83,6 +83,15 @@ def test_every_query_of_the_page_runs(database: Path, sql: str) -> None:
         assert connection.execute(sql).fetchall(), "no rows: the query shows nothing"
 
 
+@pytest.mark.parametrize("page", ["data-model.md", "queries.md"])
+def test_no_query_of_the_docs_mixes_scenarios(page: str) -> None:
+    by_scenario = {table.name for table in (*TABLES, *VIEWS) if "scenario" in table.column_names}
+    queries = re.findall(r"```sql\n(.*?)```", (PAGE.parent / page).read_text(encoding="utf-8"), re.DOTALL)
+    asked = [sql for sql in queries if by_scenario & set(re.findall(r"(?:FROM|JOIN) (\w+)", sql))]
+    assert len(asked) >= 3
+    assert all("scenario" in sql.split("FROM")[0] for sql in asked)
+
+
 def test_every_flag_that_is_set_is_documented() -> None:
     # Those that name the flags for readers set none.
     paths = [path for path in LIBRARY.rglob("*.py") if path.name not in ("schema.py", "style.py", "words.py")]

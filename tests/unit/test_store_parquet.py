@@ -11,7 +11,7 @@ import pytest
 
 import synthetic
 from edgecarbon.errors import UserError
-from edgecarbon.store import build_database, read_runs, runs, write_run_parquet
+from edgecarbon.store import build_database, read_runs, write_run_parquet
 from edgecarbon.store import parquet as parquet_module
 from edgecarbon.store.schema_runs import NESTED, READINGS, RUNS, SAMPLES, STEPS
 
@@ -248,7 +248,7 @@ def test_paths_are_taken_literally(tmp_path: Path) -> None:
     ]
     assert [row["device"] for row in read_runs(paths)] == ["a", "b", "c"]
     build_database(tmp_path / "x.duckdb", paths)
-    assert runs(tmp_path / "x.duckdb") == read_runs(paths)
+    assert synthetic.stored_runs(tmp_path / "x.duckdb") == read_runs(paths)
 
 
 def test_loss_of_a_diverged_run_stays_null(tmp_path: Path) -> None:

@@ -84,8 +84,7 @@ os.environ.update(
 if workflow.is_main_process:
     housekeeping.clear_stale_lock(Path(".snakemake"))
     housekeeping.set_aside_damaged(RECORDS + VALIDATIONS)
-    for cache in ("decisions", "drawings", "plans"):
-        housekeeping.forget_unused(Path("results/cache", cache))
+    housekeeping.forget_unused(Path("results/cache"))
     if PROJECT.experiment.retry_missing:
         housekeeping.forget_missing(RECORDS + VALIDATIONS)
     os.environ.update(

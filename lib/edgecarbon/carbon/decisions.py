@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from edgecarbon.config.claims import Claim
 from edgecarbon.errors import UserError
 
 PER_PAIR = ("sensitivity", "break_even", "break_even_maps", "standard", "owner")
+LIBRARIES = {name: version(name) for name in ("numpy", "scipy", "SALib")}
+"""What works the rows out beside this project's own code."""
 
 
 def decision_rows(
@@ -62,21 +64,20 @@ def _of_pair(judge: Judge, pair: Pair) -> dict[str, list[Row]]:
 def _kept(
     cache: Path | None, judge: Judge, pair: Pair, code: str, work_out: Callable[[Judge, Pair], dict[str, list[Row]]]
 ) -> dict[str, list[Row]]:
-    """The pair's rows from the cache, or worked out and put there. A damaged file is worked out anew."""
+    """The pair's rows from the cache, or worked out and put there."""
     if cache is None:
         return work_out(judge, pair)
     file = cache / f"{fingerprint(judge, pair, code)}.json"
-    with contextlib.suppress(ValueError, AttributeError):
-        found: dict[str, list[Row]] = json.loads(kept.read(file) or b"")
-        if found.keys() == set(PER_PAIR):
-            return found
+    if (content := kept.read(file)) is not None:
+        found: dict[str, list[Row]] = json.loads(content)
+        return found
     rows = work_out(judge, pair)
     kept.keep(file, json.dumps(rows).encode())
     return rows
 
 
 def fingerprint(judge: Judge, pair: Pair, code: str) -> str:
-    """Hash of all that a pair's rows follow from: assumptions with their priors, runs, settings, and the code."""
+    """Hash of all that a pair's rows follow from: assumptions with their priors, runs, settings, code and libraries."""
     settings = judge.scenario.settings.model_dump(mode="json", include={
         "seed", "draws", "energy", "attributions", "traffic", "counterfactual", "owner", "sensitivity",
     })  # fmt: skip
@@ -84,5 +85,5 @@ def fingerprint(judge: Judge, pair: Pair, code: str) -> str:
                         for side in (pair.cloud, pair.edge)]  # fmt: skip
     scenario = judge.scenario
     rest = [repr(one) for one in (scenario.prices, scenario.bytes_per_token, scenario.bytes_per_parameter)]
-    text = json.dumps([code, scenario.name, settings, sides, rest], sort_keys=True)
+    text = json.dumps([code, LIBRARIES, scenario.name, settings, sides, rest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

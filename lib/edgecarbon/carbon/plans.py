@@ -6,7 +6,6 @@ that each is made once in a project.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -84,12 +83,12 @@ def _problem(inputs: int) -> dict[str, Any]:
 
 
 def _kept(folder: Path | None, name: str, make: Callable[[], Array]) -> Array:
-    """The plan from its file, or made and put there. A damaged file is made anew."""
+    """The plan from its file, or made and put there."""
     if folder is None:
         return make()
     file = folder / f"{name}-salib-{version('SALib')}-scipy-{version('scipy')}.npy"
-    with contextlib.suppress(ValueError, EOFError):
-        found: Array = np.load(BytesIO(kept.read(file) or b""))
+    if (stored := kept.read(file)) is not None:
+        found: Array = np.load(BytesIO(stored))
         return found
     made = make()
     content = BytesIO()

@@ -46,7 +46,7 @@ CHARTS: dict[str, ChartEntry] = {
     "energy_per_million_tokens": ChartEntry(
         energy.energy_per_million_tokens,
         "Energy per million tokens",
-        "The same energy for a million training tokens, so that runs of different batch or sequence length compare.",
+        "What a million training tokens take on each device, so that runs of different batch or sequence length compare.",
     ),
     "power": ChartEntry(
         series.power,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -23,7 +24,8 @@ _README = """# Tables
 
 Made from the database; each start of the workflow that changes it makes them anew.
 
-For a paper, `NAME.tex` (`\\input` it, with the package `booktabs`) and `NAME.md`:
+For a paper, `NAME.tex` (its first lines say how to put it into a document) and `NAME.md`; of what follows from a scenario there
+is a file for each:
 
 {paper}
 
@@ -46,12 +48,13 @@ def build(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     for table in tables:
         _write_csv(connection, table, folder / f"{table.name}.csv")
     _write_columns(tables, folder / COLUMNS)
-    for paper in PAPER_TABLES:
-        rows = paper.rows(connection)
+    for paper, rows in chain.from_iterable(table.parts(connection) for table in PAPER_TABLES):
         (folder / f"{paper.name}.tex").write_text(latex(paper, rows), encoding="utf-8")
         (folder / f"{paper.name}.md").write_text(markdown(paper, rows), encoding="utf-8")
     listed = {
-        "paper": "\n".join(f"* `{paper.name}`: {paper.title}." for paper in PAPER_TABLES),
+        "paper": "\n".join(
+            f"* `{paper.name}{'-SCENARIO' if paper.by_scenario else ''}`: {paper.title}." for paper in PAPER_TABLES
+        ),
         "data": "\n".join(f"* `{table.name}`: {table.meaning}" for table in tables),
     }
     (folder / "README.md").write_text(_README.format(columns=COLUMNS, **listed), encoding="utf-8")

@@ -16,7 +16,10 @@ SMALL_AMOUNT = 0.01
 """Below it an amount has an SI prefix, as 2.0 µUSD."""
 
 _OWNER = """
-SELECT o.* FROM owner o LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+SELECT o.*, r.tokens FROM owner o
+  LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
+  LEFT JOIN (SELECT workload, device AS edge_device, avg(tokens) AS tokens FROM runs WHERE energy_joules IS NOT NULL
+    GROUP BY ALL) r USING (workload, edge_device)
 ORDER BY o.scenario <> $main, o.scenario, size, o.workload, o.edge_device, o.cloud_device,
   list_position($attributions, o.attribution)
 """
@@ -79,9 +82,11 @@ def _describe(row: Row, told: str) -> None:
     row["tariff"] = "" if row["tariff_per_kwh"] is None else f"at {_money(row['tariff_per_kwh'], currency)}/kWh"
     # Three digits of a cycle are more than any battery's rating carries.
     row["cycles"] = "–" if row["full_cycles"] is None else figures.significant(row["full_cycles"])
-    row["cost_words"], row["cost_interval"] = "–", ""
-    if row["cost"] is not None:
-        row["cost_words"], row["cost_interval"] = _money_range(row["cost"], row["cost_low"], row["cost_high"], currency)
+    costs = row["cost"], row["cost_low"], row["cost_high"]
+    middle, low, high = (None if cost is None or not row["tokens"] else 1e6 * cost / row["tokens"] for cost in costs)
+    row["million"] = middle, low, high
+    row["cost_words"], row["cost_interval"] = _money_range(*costs, currency)
+    row["million_words"], row["million_interval"] = _money_range(middle, low, high, currency)
     row["saved"], row["saved_interval"], row["effect"] = _saved(row)
     per_kg = row["cost_per_kg_saved"]
     row["per_kg"] = "" if per_kg is None else f"{_money(per_kg, currency)} a kg"
@@ -94,8 +99,10 @@ def _money(amount: float | None, currency: str) -> str:
     return f"{figures.significant(amount / divisor)} {letter}{currency}".rstrip()
 
 
-def _money_range(amount: float, low: float | None, high: float | None, currency: str) -> tuple[str, str]:
+def _money_range(amount: float | None, low: float | None, high: float | None, currency: str) -> tuple[str, str]:
     """An amount with its currency, and its interval in the same unit."""
+    if amount is None:
+        return "–", ""
     divisor, letter = _prefix(amount)
     ends = (None if end is None else end / divisor for end in (low, high))
     middle, interval = figures.interval(amount / divisor, *ends)

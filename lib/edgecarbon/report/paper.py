@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from edgecarbon.charts import figures
 from edgecarbon.charts.style import ATTRIBUTIONS, Row, rows
-from edgecarbon.report import decisions, tables, words
+from edgecarbon.report import decisions, scenarios, tables, words
 
 _PAIR = ("scenario", "workload", "cloud_device", "edge_device")
 _BREAK_EVEN = """
@@ -25,18 +26,35 @@ SELECT * FROM standard ORDER BY scenario, workload, cloud_device, edge_device, l
   lifetime_years, utilisation
 """
 
-LEFT, RIGHT, WRAPPED = "l", "r", "p{0.3\\linewidth}"
+LEFT, RIGHT = "raggedright", "raggedleft"
 NOTHING = "–"
+# What a page with margins of an inch holds in footnotesize: letters of a line, upright and turned, and lines when turned.
+UPRIGHT_LETTERS, TURNED_LETTERS, PAGE_LINES = 100, 150, 40
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table: its file's name, title, columns (header with unit, and LEFT, RIGHT or WRAPPED), and rows of texts."""
+    """A table: its file's name, title, columns (header with unit, and LEFT or RIGHT), and rows of texts.
+
+    Of one `by_scenario` each row begins with the scenario, which is no column: every scenario has a file of its own.
+    """
 
     name: str
     title: str
     columns: tuple[tuple[str, str], ...]
     rows: Callable[[duckdb.DuckDBPyConnection], list[list[str]]]
+    by_scenario: bool = False
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[PaperTable, list[list[str]]]]:
+        """The table and its rows; of one `by_scenario` a table each, called NAME-SCENARIO."""
+        found = self.rows(connection)
+        if not self.by_scenario:
+            yield self, found
+            return
+        for scenario in dict.fromkeys(row[0] for row in found):
+            title = f"{self.title}. Scenario {scenario}"
+            mine = [row[1:] for row in found if row[0] == scenario]
+            yield replace(self, name=f"{self.name}-{scenario}", title=title, by_scenario=False), mine
 
 
 def energy_by_device(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
@@ -75,6 +93,14 @@ def assumptions(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
             *(row["prior"], row["source"], "" if row["year"] is None else str(row["year"]), row["provenance"]),
         ]
         for row in tables.assumptions(connection)
+    ]
+
+
+def choices(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """One row a scenario: what it stands for, and what it decides that is no number with a source."""
+    return [
+        [name, row["title"], row["description"], row["based_on"] or "", "; ".join(row["choices"])]
+        for name, row in scenarios.told(connection).items()
     ]
 
 
@@ -122,7 +148,7 @@ PAPER_TABLES = (
             ("95 % (kJ)", RIGHT),
             ("Throughput (tokens/s)", RIGHT),
             ("MFU (%)", RIGHT),
-            ("Flags", WRAPPED),
+            ("Flags", LEFT),
         ),
         energy_by_device,
     ),
@@ -130,7 +156,6 @@ PAPER_TABLES = (
         "verdicts",
         "Carbon of the cloud over that of the edge, by attribution; above 1 the edge emits less",
         (
-            ("Scenario", LEFT),
             ("Workload", LEFT),
             ("Cloud", LEFT),
             ("Edge", LEFT),
@@ -141,31 +166,43 @@ PAPER_TABLES = (
             ("Emits less", LEFT),
             ("Flips", LEFT),
             ("Compared", LEFT),
-            ("Caveat", WRAPPED),
+            ("Caveat", LEFT),
         ),
         verdicts,
+        by_scenario=True,
     ),
     PaperTable(
         "assumptions",
         "Assumptions, with ranges, priors and sources",
         (
-            ("Scenario", LEFT),
             ("Assumption", LEFT),
             ("Value", RIGHT),
             ("Range", RIGHT),
             ("Unit", LEFT),
             ("Prior", LEFT),
-            ("Source", WRAPPED),
+            ("Source", LEFT),
             ("Year", RIGHT),
             ("Known as", LEFT),
         ),
         assumptions,
+        by_scenario=True,
+    ),
+    PaperTable(
+        "scenarios",
+        "What each scenario stands for, and its choices beside the assumptions",
+        (
+            ("Scenario", LEFT),
+            ("Title", LEFT),
+            ("Stands for", LEFT),
+            ("Based on", LEFT),
+            ("Choices", LEFT),
+        ),
+        choices,
     ),
     PaperTable(
         "break_even",
         "Energy ratio reached and needed to break even, and the one input that would most easily turn the verdict",
         (
-            ("Scenario", LEFT),
             ("Workload", LEFT),
             ("Cloud", LEFT),
             ("Edge", LEFT),
@@ -179,12 +216,12 @@ PAPER_TABLES = (
             ("That is", LEFT),
         ),
         break_even,
+        by_scenario=True,
     ),
     PaperTable(
         "standard",
         "Carbon of the cloud over that of the edge under lifetimes and use of the edge device that publications differ in",
         (
-            ("Scenario", LEFT),
             ("Workload", LEFT),
             ("Cloud", LEFT),
             ("Edge", LEFT),
@@ -196,9 +233,10 @@ PAPER_TABLES = (
             ("P(edge emits less) (%)", RIGHT),
         ),
         standard,
+        by_scenario=True,
     ),
 )
-"""Another one is a function and an entry here; `exports` writes it as NAME.tex and NAME.md."""
+"""Another one is a function and an entry here; `exports` writes it."""
 
 
 def _attribution(row: Row) -> str:
@@ -214,23 +252,64 @@ def _percent(cell: str) -> str:
     return cell.removesuffix(" %")
 
 
-def latex(table: PaperTable, rows: Iterable[list[str]]) -> str:
-    """A booktabs tabular, to be put into a document with `\\input`; it needs no other package and any TeX."""
+def latex(table: PaperTable, rows: Sequence[Sequence[str | None]]) -> str:
+    """A booktabs table no wider than the line, to be put into a document with `\\input`; its first lines say how.
+
+    Where a page has no room for it, it is a longtable, which breaks across pages, but not in a document of two columns.
+    """
+    letters = _letters(table, rows)
+    wide, long = sum(letters) > UPRIGHT_LETTERS, _lines(rows, letters) > PAGE_LINES
+    packages = ["array", "booktabs", *(["longtable"] if long else []), *(["pdflscape"] if wide else [])]
+    put = f"\\input{{{table.name}}}"
+    if wide:
+        put = f"\\begin{{landscape}}{put}\\end{{landscape}}"
+    head = ["\\toprule", _latex_row([header for header, _ in table.columns]), "\\midrule"]
     body = [_latex_row(row) for row in rows]
-    alignments = "".join(alignment for _, alignment in table.columns)
-    return "\n".join(
-        [
-            f"% {table.title}.",
-            f"% \\usepackage{{booktabs}} ... \\input{{{table.name}}}",
-            f"\\begin{{tabular}}{{{alignments}}}",
-            "\\toprule",
-            _latex_row([header for header, _ in table.columns]),
-            "\\midrule",
-            *body,
-            "\\bottomrule",
-            "\\end{tabular}",
-            "",
-        ]
+    if long:
+        caption = f"\\caption{{{latex_text(table.title)}}}\\label{{tab:{table.name}}}\\\\"
+        begin, end = "\\begin{longtable}{", "\\end{longtable}"
+        heads = [caption, *head, "\\endfirsthead", *head, "\\endhead"]
+        content = [*heads, "\\bottomrule", "\\endfoot", *body]
+    else:
+        begin, end = "\\noindent\\begin{tabular}{", "\\end{tabular}"
+        content = [*head, *body, "\\bottomrule"]
+    return "\n".join([
+        f"% {table.title}.",
+        f"% \\usepackage{{{','.join(packages)}}}",
+        f"% {put}",
+        "\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}",
+        begin, *_latex_columns(table, letters, TURNED_LETTERS if wide else UPRIGHT_LETTERS), "}", *content, end,
+        "\\endgroup",
+        "",
+    ])  # fmt: skip
+
+
+def _latex_columns(table: PaperTable, letters: Sequence[float], line: int) -> Iterator[str]:
+    """What each column is: its alignment, and its share of the line, rounded down so that all together fit."""
+    for (_, alignment), width in zip(table.columns, letters, strict=True):
+        share = math.floor(1e4 * width / line) / 1e4
+        yield f"  >{{\\{alignment}\\arraybackslash}}p{{\\dimexpr{share:.4f}\\linewidth-2\\tabcolsep\\relax}}"
+
+
+def _letters(table: PaperTable, rows: Sequence[Sequence[str | None]]) -> list[float]:
+    """Widths of the columns in letters: that of the longest cell; or, where the line is too short for all of them, of the
+    longest word, and of what is left of the line the more, the longer its cells are."""
+    columns = [[header, *(row[number] or NOTHING for row in rows)] for number, (header, _) in enumerate(table.columns)]
+    least = [max(len(word) for cell in column for word in _BREAKS.split(cell)) + 1 for column in columns]
+    most = [max(word, *(len(cell) + 1 for cell in column[1:]), 0) for word, column in zip(least, columns, strict=True)]
+    if sum(most) <= TURNED_LETTERS:
+        return [float(letters) for letters in most]
+    room = TURNED_LETTERS - sum(least)
+    if room <= 0:
+        return [TURNED_LETTERS * word / sum(least) for word in least]
+    wants = [math.sqrt(longest - word) for word, longest in zip(least, most, strict=True)]
+    return [word + room * want / sum(wants) for word, want in zip(least, wants, strict=True)]
+
+
+def _lines(rows: Sequence[Sequence[str | None]], letters: Sequence[float]) -> int:
+    """About how many lines the rows take in columns of these widths."""
+    return sum(
+        max(math.ceil(len(cell or NOTHING) / width) for cell, width in zip(row, letters, strict=True)) for row in rows
     )
 
 
@@ -251,19 +330,20 @@ def _markdown_row(cells: Iterable[str | None]) -> str:
 
 
 # What does not stand for itself in every LaTeX document: [ and * after a line's end would be an argument of it, " is a
-# shorthand in some languages, < and > are other letters in the oldest font encoding.
+# shorthand in some languages, < and > are other letters in the oldest font encoding, and no line ends after a plain /.
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "{}$&#_%"},
     **{letter: f"{{{letter}}}" for letter in "[]*`"},
-    "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", '"': "{\\char34}",
+    "/": "\\slash{}", "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", '"': "{\\char34}",
     "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "–": "{--}", "—": "{---}", "…": "\\dots{}",
-    "“": "{``}", "”": "{''}",
+    "“": "{``}", "”": "{''}", "‘": "\\textquoteleft{}", "’": "\\textquoteright{}",
     figures.MINUS: "$-$", "×": "$\\times$", "·": "$\\cdot$", "±": "$\\pm$", "≤": "$\\leq$", "≥": "$\\geq$",
     "µ": "$\\mu$", "μ": "$\\mu$", "°": "$^\\circ$", "²": "$^2$", "³": "$^3$", "ß": "\\ss{}", "ø": "\\o{}", "Ø": "\\O{}",
     "æ": "\\ae{}", "Æ": "\\AE{}",
 }  # fmt: skip
 _DOTLESS = {"i": "\\i", "j": "\\j"}  # as they stand under an accent
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
+_BREAKS = re.compile(r"\s|(?<=[-/])")  # where a line may end
 _LIGATURES = "-',"  # two of them would become one other sign
 # As references of characters, which Markdown never takes for its own signs, nor GitHub for formulas and names.
 _MARKDOWN = {
@@ -277,7 +357,7 @@ _OUTER_LINE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 def latex_text(text: str | None) -> str:
     """Any text as one line of LaTeX that prints it. A letter that not every TeX has is named: U+4E2D."""
     line = ""
-    for letter in unicodedata.normalize("NFC", words.of_a_device(text)) or NOTHING:
+    for letter in unicodedata.normalize("NFC", words.one_line(text)) or NOTHING:
         line += f"{{{letter}}}" if letter in _LIGATURES and line.endswith(letter) else _latex_letter(letter)
     return line
 
@@ -295,5 +375,5 @@ def _latex_letter(letter: str) -> str:
 
 def markdown_text(text: str | None) -> str:
     """Any text as one line of Markdown that shows it, fit for a cell."""
-    line = "".join(_MARKDOWN.get(letter, letter) for letter in words.of_a_device(text) or NOTHING)
+    line = "".join(_MARKDOWN.get(letter, letter) for letter in words.one_line(text) or NOTHING)
     return _OUTER_LINE.sub(r"\_", line)
