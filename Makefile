@@ -21,7 +21,8 @@ run: $(READY)
 
 setup: $(READY)
 
-# Lint, types, import contracts, then every test: in one process whole workflows, in another all others.
+# Lint, types, import contracts, then every test: in one process whole workflows, in another those on virtual hosts and
+# all others.
 test: $(TEST_READY)
 	@tools/need chromium chromium-browser google-chrome -- chromium
 	@tools/need sshd /usr/sbin/sshd -- openssh-server

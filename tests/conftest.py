@@ -26,7 +26,7 @@ def _scope(nodeid):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes share the tests: whole workflows stay in one of them, as each fills a machine."""
+    """Where several processes share the tests: whole workflows stay in one of them, as each fills a machine, but for APART."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneWorkflowAtATime(LoadScopeScheduling):

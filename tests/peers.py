@@ -87,7 +87,7 @@ def sshd(folder: Path) -> Iterator[Sshd]:
 
 
 def _is_adbd(words: list[str]) -> bool:
-    """Whether it is the daemon, and not a shell or a loader with its name among the words."""
+    """Whether it is the daemon: by its name, or as the loader runs it that `tools/adbd` names where no package is."""
     return "platform-tools/adbd" in " ".join(words) or (bool(words) and Path(words[0]).name == "adbd")
 
 
@@ -111,7 +111,7 @@ class Adbd:
 
     def adb(self, *arguments: str) -> str:
         ended = subprocess.run(
-            ["adb", *arguments], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=240
+            ["adb", *arguments], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=30
         )
         return ended.stdout + ended.stderr
 
@@ -154,10 +154,12 @@ class Adbd:
         wait_for(lambda: can_connect(str(self.socket)), "adb's server")
 
         def connected() -> bool:
-            self.adb("connect", self.serial)
-            return f"{self.serial}\tdevice" in self.adb("devices")
+            with contextlib.suppress(subprocess.TimeoutExpired):  # asked again, for as long as is waited
+                self.adb("connect", self.serial)
+                return f"{self.serial}\tdevice" in self.adb("devices")
+            return False
 
-        wait_for(connected, "adbd to be reached")
+        wait_for(connected, "adbd to be reached", 240)
 
 
 @contextlib.contextmanager

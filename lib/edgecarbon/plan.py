@@ -192,6 +192,11 @@ class Project:
         return {name: job.model_dump(mode="json") for name, job in self.experiment.jobs.items()}
 
     @property
+    def one_network(self) -> set[str]:
+        """Fleets whose members share one access point."""
+        return {name for name, fleet in self.fleets.items() if fleet.links.shared_medium_mbyte_per_s is not None}
+
+    @property
     def shaped_workloads(self) -> list[str]:
         """Workloads whose model's shape is asked for: all, where a job states its own, else none."""
         return [name for name in self.experiment.workloads if any(job.shape for job in self.experiment.jobs.values())]

@@ -70,16 +70,20 @@ def test_a_run_is_whole_and_its_bytes_agree_at_both_ends(stand):
 
 
 def test_the_network_is_measured(stand):
-    fastest = {}
-    for number in range(4):  # what else the machine does may slow a link down, and never makes one faster
-        for ends, link in _links(stand, f"network-{number}").items():
-            assert link["bytes_per_s"] < 11e6
-            assert 0 < link["delay_s"] < 0.05
-            fastest[ends] = max(fastest.get(ends, 0.0), link["bytes_per_s"])
-        if min(fastest.values()) > 7e6:
+    good = {}
+    for number in range(
+        4
+    ):  # what else the machine does disturbs a measurement, of which one of each link is to be good
+        links = _links(stand, f"network-{number}")
+        assert len(links) == 6
+        good |= {
+            ends: link
+            for ends, link in links.items()
+            if 7e6 < link["bytes_per_s"] < 11e6 and 0 < link["delay_s"] < 0.05
+        }
+        if len(good) == 6:
             break
-    assert len(fastest) == 6
-    assert min(fastest.values()) > 7e6
+    assert set(good) == set(links)
 
 
 def _links(stand: Stand, run: str) -> dict[tuple[str, str], dict[str, float]]:

@@ -162,10 +162,12 @@ def test_a_value_out_of_bounds_changes_nothing_and_says_why(page: Page) -> None:
 def test_a_device_without_a_charger_says_so(page: Page, parts: dict[str, Parts]) -> None:
     typed(page, "charger", 2.0)
     choose(page, UNCHARGED)
+    typed(page, "edge_grid_g_per_kwh", 615.25)  # on its own sun no factor would show
     assert page.is_disabled("#dial-charger")
     assert "no battery" in page.inner_text("#about-charger")
     assert page.locator("#map-x option[value=charger]").count() == 0
-    expect(shown(page), recompute(parts[CLOUD], parts[UNCHARGED], "time_share"))
+    settings = Settings(edge_grid_g_per_kwh=615.25)
+    expect(shown(page), recompute(parts[CLOUD], parts[UNCHARGED], "time_share", settings))
 
 
 def test_an_edge_that_emits_nothing_wins_and_hides_no_flip(page: Page, parts: dict[str, Parts]) -> None:

@@ -206,17 +206,17 @@ def test_deadline_ends_the_run(tmp_path):
 
 def test_a_host_that_falls_silent_ends_the_run_and_one_that_speaks_is_answered(tmp_path):
     spec = write_job(tmp_path, measurement={"idle_before_s": 60.0})
-    process = start_guarded(spec, "--silence", "9")
+    process = start_guarded(spec, "--silence", "6")
     for _ in range(3):
         process.stdin.write("\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["event"] in ("alive", "phase")
-        time.sleep(3.5)
-    assert process.poll() is None, "three words in 10.5 s are no silence of 9 s"
+        time.sleep(2.4)
+    assert process.poll() is None, "three words in 7.2 s are no silence of 6 s"
     process.stdout.read()
     assert process.wait(60) != 0
     error = result_of(spec)["error"]
-    assert error == {"kind": "interrupted", "message": "nothing was heard from the host for 9 s: the link is gone"}
+    assert error == {"kind": "interrupted", "message": "nothing was heard from the host for 6 s: the link is gone"}
 
 
 def test_a_second_run_on_the_machine_waits_and_is_then_refused(tmp_path):

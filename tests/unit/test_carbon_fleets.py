@@ -174,6 +174,19 @@ def test_above_idle_neither_waiting_nor_the_idle_draw_while_computing_is_charged
         assert row["compute_joules"] == pytest.approx(KWH)
 
 
+def test_a_meter_is_off_by_its_share_of_what_it_saw_and_not_of_the_little_above_idle(tmp_path):
+    devices = {"e": facts("edge")}
+    seen = {"energy_low_joules": 0.9 * KWH, "energy_high_joules": 1.1 * KWH}
+    runs = [run("e", "edge", **seen, net_energy_joules=0.01 * KWH, net_uncertainty_joules=0.05 * KWH)]
+    # It never waits, so that its idle draw is not known, and all of its energy is charged.
+    net, gross = (
+        judged(alone(tmp_path, devices, runs, energy=kind), devices, [member()], runs)["sunk"]
+        for kind in ("net", "gross")
+    )
+    assert net == gross
+    assert 0.9 * GRID < net["total_low_grams"] < 0.95 * GRID
+
+
 # --- what is refused
 
 

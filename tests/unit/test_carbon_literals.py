@@ -110,13 +110,14 @@ def test_a_battery_given_in_full_stands_where_the_footprint_names_none(tmp_path:
         ("edge__data_path", [{"watts": literal(0.5, "W")}], "edge.data_path.0.speed: required, and not given"),
         ("edge__data_path", [{**RADIO, "speed": literal(10, "Mbit/s")}], "edge.data_path.0.speed: unit: Input should be 'MB/s'"),
         ("edge__battery", "fone", "edge.battery: 'fone' is not in"),
+        ("edge__battery", "my phone", "edge.battery: String should match"),
         ("edge__battery", 500, "edge.battery: expected the key of an entry in config/inputs/batteries.yaml, or embodied_share"),
         ("edge__battery", {**BATTERY, "capasity": literal(17, "Wh")}, "edge.battery.capasity: no such field; did you mean"),
         ("edge__battery", {"capacity": literal(17, "Wh")}, "edge.battery.embodied_share: required, and not given"),
         ("edge__battery", {**BATTERY, "capacity": literal(17, "mAh")}, "edge.battery.capacity: unit: Input should be 'Wh'"),
     ],
     ids=[
-        "unit", "range", "half", "misspelt", "number", "no-list", "key", "half-radio", "radio-unit", "battery-key",
+        "unit", "range", "half", "misspelt", "number", "no-list", "key", "half-radio", "radio-unit", "battery-key", "no-key",
         "battery-number", "battery-misspelt", "battery-half", "battery-unit",
     ],
 )  # fmt: skip

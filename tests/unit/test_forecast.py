@@ -33,6 +33,15 @@ def test_shapes_have_the_parameters_of_the_architecture(name: str) -> None:
     assert shape_of(model, 64).parameters == model["parameters"]
 
 
+def test_a_qwen2_has_the_parameters_that_its_makers_count() -> None:
+    # Qwen2-0.5B: https://huggingface.co/Qwen/Qwen2-0.5B/blob/main/config.json, 494,032,768 parameters.
+    config = {
+        "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151_936, "tie_word_embeddings": True,
+    }  # fmt: skip
+    assert shape_of({"name": "x", "config": config}, 64).parameters == 494_032_768
+
+
 def test_a_family_that_cannot_be_cut_is_named() -> None:
     with pytest.raises(UserError, match="models of type bloom cannot be cut"):
         shape_of({"name": "x", "config": {"model_type": "bloom", "vocab_size": 5}}, 8)

@@ -32,7 +32,7 @@ PHRASES = {
     "own facts": ({}, "a device’s own lifetime, use, grid and server go first"),
     "the scenario's facts": (
         {"device_facts_first": False},
-        "lifetime, use, grid and server are the scenario’s for every device",
+        "use, grid and server are the scenario’s for every device, and lifetime where the scenario gives one",
     ),
     "paths": ({}, "training data cross core to the cloud and core + radio to the edge"),
     "no weights": ({}, "no weights are exchanged"),
@@ -40,6 +40,7 @@ PHRASES = {
         {"weights_every_steps": 1000},
         "weights are exchanged every 1,000 steps, over no network in the cloud and radio + radio at the edge",
     ),
+    "fleets": ({}, "what members of a fleet send each other crosses radio + radio"),
     "draws": ({"seed": 7}, "4,000 draws from seed 7"),
     "plans": ({"sobol_samples": 4096}, "Sobol’s N is 4,096, with 20 trajectories of Morris"),
 }

@@ -90,6 +90,10 @@ def test_no_query_of_the_docs_mixes_scenarios(page: str) -> None:
     asked = [sql for sql in queries if by_scenario & set(re.findall(r"(?:FROM|JOIN) (\w+)", sql))]
     assert len(asked) >= 3
     assert all("scenario" in sql.split("FROM")[0] for sql in asked)
+    joined = [
+        using for sql in asked for using in re.findall(rf"JOIN (?:{'|'.join(by_scenario)}) .*?USING \(([^)]*)\)", sql)
+    ]
+    assert all("scenario" in using for using in joined)
 
 
 def test_every_flag_that_is_set_is_documented() -> None:

@@ -64,6 +64,7 @@ def test_whole_graph_on_virtual_hosts(virtual):
     assert virtual.run(*COMMAND).jobs == {}
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_virtual_hosts_end_with_a_workflow_that_is_ended(virtual, number):
     process = virtual.start(*COMMAND)

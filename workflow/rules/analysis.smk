@@ -47,6 +47,7 @@ rule carbon:
     params:
         devices=plan.fingerprint(PROJECT.carbon_facts()),
         jobs=plan.fingerprint(PROJECT.target_jobs()),
+        one_network=sorted(PROJECT.one_network),
     shell:
         "python workflow/scripts/carbon.py --config $EDGECARBON_CONFIG --scenario {input.scenario} --out {output} 2> {log}"
 

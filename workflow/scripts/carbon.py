@@ -35,8 +35,7 @@ def main(args):
     judge = replace(result.judge, plans=PLANS)
     tables = decision_rows(judge, result.pairs, inputs.claims, CACHE, code_version())
     fleets = read_fleets(project.fleet_folders)
-    one_network = {name for name, fleet in project.fleets.items() if fleet.links.shared_medium_mbyte_per_s is not None}
-    tables["fleet_carbon"] = fleet_carbon_rows(result.judge, inputs, facts, fleets, runs, one_network)
+    tables["fleet_carbon"] = fleet_carbon_rows(result.judge, inputs, facts, fleets, runs, project.one_network)
     jobs = project.experiment.jobs
     tables["projections"] = projection_rows(result.judge, result.carbon, runs, jobs, model_shapes(project))
     tables |= {"carbon": result.carbon, "verdicts": result.verdicts, "assumptions": result.assumptions}

@@ -40,17 +40,12 @@ class _Fleet:
 
     run: Row
     members: Sequence[Row]
-    alone: Mapping[tuple[str, str], Average]
-    """By workload and device, what devices show by themselves; those without an energy are not in it."""
+    members_alone: Mapping[str, Average]
+    """By device, what it shows by itself in the same workload, gross: whatever is charged, a meter is off by its share."""
+    clouds: Sequence[Average]
+    """The cloud devices that did the same workload."""
     one_network: bool
     """Whether what members send each other crosses nothing beyond their own access point."""
-
-    @property
-    def clouds(self) -> list[Average]:
-        """The cloud devices that did the same workload."""
-        return [
-            side for (name, _), side in self.alone.items() if name == self.run["workload"] and side.arm.role == "cloud"
-        ]
 
 
 def fleet_carbon_rows(
@@ -82,12 +77,18 @@ def fleet_carbon_rows(
     names = {row["device"] for row in tables["fleet_members"]} - judge.arms.keys()
     arms = {name: build_arm(name, devices[name], judge.scenario, inputs) for name in sorted(names)}
     judge = replace(judge, arms={**judge.arms, **arms})
-    alone = _alone(judge, runs)
+    charged, gross = _averages(judge, runs), _averages(_gross(judge), runs)
     rows: list[Row] = []
     for run in tables["fleet_runs"]:
         if run["record_kind"] == "missing" or run["energy_joules_per_step"] is None:
             continue
-        fleet = _Fleet(run, members[run["fleet_run"]], alone, run["fleet"] in one_network)
+        fleet = _Fleet(
+            run,
+            members[run["fleet_run"]],
+            gross[run["workload"]],
+            [side for side in charged[run["workload"]].values() if side.arm.role == "cloud"],
+            run["fleet"] in one_network,
+        )
         try:
             rows += _rows_of(judge, fleet)
         except ValueError as error:
@@ -95,12 +96,25 @@ def fleet_carbon_rows(
     return rows
 
 
-def _alone(judge: Judge, runs: Sequence[Run]) -> dict[tuple[str, str], Average]:
+def _averages(judge: Judge, runs: Sequence[Run]) -> dict[str, dict[str, Average]]:
+    """By workload and device; those without an energy are not in it."""
     grouped: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         grouped[run["workload"], run["device"]].append(run)
-    sides = {key: average(judge, key[1], mine) for key, mine in sorted(grouped.items())}
-    return {key: side for key, side in sides.items() if side.interval is not None}
+    found: dict[str, dict[str, Average]] = defaultdict(dict)
+    for (workload, device), mine in sorted(grouped.items()):
+        side = average(judge, device, mine)
+        if side.interval is not None:
+            found[workload][device] = side
+    return found
+
+
+def _gross(judge: Judge) -> Judge:
+    """The same judge, who charges whatever a meter saw."""
+    settings = judge.scenario.settings
+    counterfactual = settings.counterfactual.model_copy(update={"edge_already_on": False})
+    settings = settings.model_copy(update={"energy": "gross", "counterfactual": counterfactual})
+    return replace(judge, scenario=replace(judge.scenario, settings=settings))
 
 
 def _rows_of(judge: Judge, fleet: _Fleet) -> Iterator[Row]:
@@ -148,7 +162,7 @@ def _work(judge: Judge, fleet: _Fleet, member: Row) -> Work:
     """A member's part of the work, over the judge's draws. It computes for longer where its rate is less; what it then
     waits for others is not in it."""
     run, device = fleet.run, member["device"]
-    longer, hungrier = _factors(judge, judge.arms[device], fleet.alone.get((run["workload"], device)))
+    longer, hungrier = _factors(judge, judge.arms[device], fleet.members_alone.get(device))
     compute, idle, radio = _joules(judge, member)
     # The first stage reads the tokens, the last compares with them.
     reads = member["stage"] in (0, run["stages"] - 1)

@@ -29,7 +29,7 @@ FROM verdicts v
   LEFT JOIN (SELECT workload, max(parameters) AS size FROM runs GROUP BY workload) USING (workload)
   LEFT JOIN figures c ON c.workload = v.workload AND c.device = v.cloud_device
   LEFT JOIN figures e ON e.workload = v.workload AND e.device = v.edge_device
-WHERE ratio_cloud_over_edge > 0
+WHERE probability_edge_wins IS NOT NULL
 ORDER BY size, v.workload, v.scenario <> 'default', v.scenario, v.flips DESC, v.cloud_device, v.edge_device,
   list_position(?, v.attribution)
 """
@@ -158,8 +158,7 @@ def _ratios(members: list[style.Row], domain: list[float]) -> style.Layers:
     """One pair of devices, one row an attribution."""
     for row in members:
         row["label"] = style.ATTRIBUTIONS.get(row["attribution"], row["attribution"])
-        middle, ends = figures.interval(row["ratio_cloud_over_edge"], row["ratio_low"], row["ratio_high"])
-        row["figure"] = f"{middle} ({ends})" if ends else middle
+        row |= _drawn(row, domain)
         row["comparison"] = "comparable" if row["comparable"] else "in doubt"
         row["probability"] = figures.percent(row["probability_edge_wins"])
         row["caveat"] = row["caveat"] or "none"
@@ -188,13 +187,30 @@ def _ratios(members: list[style.Row], domain: list[float]) -> style.Layers:
         for field in ("ratio_cloud_over_edge", "ratio_low", "one")
     )
     unity = style.marks([{"one": 1}]).mark_rule(color=style.INK, strokeWidth=1.2).encode(x=one)
-    rule = base.mark_rule(strokeWidth=2.5).encode(x=low, x2=alt.X2("ratio_high:Q"))
+    rule = (
+        base.transform_filter("isValid(datum.ratio_low)")
+        .mark_rule(strokeWidth=2.5)
+        .encode(x=low, x2=alt.X2("drawn_high:Q"))
+    )
     fills = alt.Scale(domain=["comparable", "in doubt"], range=[style.INK, "white"])
-    point = base.mark_point(size=90, opacity=1, strokeWidth=2).encode(
+    placed = base.transform_filter("isValid(datum.ratio_cloud_over_edge)")
+    point = placed.mark_point(size=90, opacity=1, strokeWidth=2).encode(
         x=x, fill=alt.Fill("comparison:N", legend=None, scale=fills)
     )
-    solid = base.transform_filter("datum.comparable").mark_point(size=90, filled=True, opacity=1).encode(x=x)
+    solid = placed.transform_filter("datum.comparable").mark_point(size=90, filled=True, opacity=1).encode(x=x)
     texts = base.mark_text(align="left", dx=8).encode(
         x=style.at("width"), text=alt.Text("probability:N"), color=alt.ColorValue(style.INK)
     )
     return style.layered([unity, rule, point, solid, texts], height=alt.Step(24))
+
+
+def _drawn(row: style.Row, domain: list[float]) -> style.Row:
+    """What is drawn of a ratio. One without bound, over a side that emits nothing, has a line to the axis's end or none."""
+    ratio, low, high = (row[key] or None for key in ("ratio_cloud_over_edge", "ratio_low", "ratio_high"))
+    middle, ends = ("no ratio: one side emits nothing", "") if ratio is None else figures.interval(ratio, low, high)
+    return {
+        "figure": f"{middle} ({ends})" if ends else middle,
+        "ratio_cloud_over_edge": ratio,
+        "ratio_low": low,
+        "drawn_high": domain[1] if high is None else high,
+    }

@@ -31,8 +31,11 @@ def interval(value: float, low: float | None, high: float | None) -> tuple[str, 
     """A value and its interval as texts.
 
     Two significant digits of the half-width decide the decimals of all three; where the ends are more than a factor 3
-    apart, each number gets two significant digits of its own. Without an interval: three digits and an empty text.
+    apart, each number gets two significant digits of its own. One without an upper end goes on without bound. Without an
+    interval: three digits and an empty text.
     """
+    if low is not None and high is None:
+        return significant(value), f"{significant(low)} and more"
     if low is None or high is None or high < low:
         return significant(value, 3), ""
     if low <= 0 or high / low > _WIDE:

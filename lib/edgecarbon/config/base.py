@@ -167,6 +167,8 @@ def _without_tags(location: tuple[Any, ...], data: Any, of_a_section: bool) -> t
     """
     place: list[Any] = []
     for index, part in enumerate(location):
+        if isinstance(data, str):  # nothing of a file is below a text
+            continue
         if isinstance(data, dict) and part not in data and (of_a_section or index < len(location) - 1):
             continue
         place.append(part)

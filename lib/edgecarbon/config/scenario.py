@@ -153,7 +153,7 @@ class EdgeAssumptions(Section):
     """Network segments that training data cross, each as often as it is crossed."""
 
     weights_path: list[SegmentChoice] = []
-    """Network segments that exchanged weights cross, both ends listed."""
+    """Network segments that exchanged weights cross, and what members of a fleet send each other; both ends listed."""
 
 
 class Traffic(Section):
@@ -194,7 +194,8 @@ class Scenario(Section):
     """Ways to charge an edge device's manufacturing, printed side by side."""
 
     device_facts_first: bool = True
-    """Whether a device's own lifetime, utilisation, grid zone and server go before the scenario's."""
+    """Whether a device's own lifetime, utilisation, grid zone and server go before the scenario's. A lifetime that the
+    scenario does not give is the device's all the same."""
 
     boundaries: Boundaries
     """From what a meter saw to the whole machine."""

@@ -33,6 +33,7 @@ class ModelShape:
         tied: embedding and head share their weight.
         gated: the feed-forward has three matrices, and nothing has biases, as in Llama.
         kv_width: width of keys and of values, where fewer heads have them; None is `width`.
+        qkv_biases: queries, keys and values have biases though nothing else does, as in Qwen2.
     """
 
     layers: int
@@ -44,13 +45,15 @@ class ModelShape:
     tied: bool = True
     gated: bool = False
     kv_width: int | None = None
+    qkv_biases: bool = False
 
     @property
     def layer_parameters(self) -> int:
         """Of one layer: four attention matrices, two of the feed-forward (three where gated), biases and two norms."""
-        attention = 2 * self.width * (self.width + (self.kv_width or self.width))
-        matrices = attention + (3 if self.gated else 2) * self.width * self.ffn
-        return matrices + (2 * self.width if self.gated else 9 * self.width + self.ffn)
+        kv_width = self.kv_width or self.width
+        matrices = 2 * self.width * (self.width + kv_width) + (3 if self.gated else 2) * self.width * self.ffn
+        biases = (self.width + 2 * kv_width) * self.qkv_biases
+        return matrices + biases + (2 * self.width if self.gated else 9 * self.width + self.ffn)
 
     @property
     def last_norm_parameters(self) -> int:
@@ -122,7 +125,7 @@ def shape_of(model: Mapping[str, Any], sequence_length: int) -> ModelShape:
         head_width = config.get("head_dim") or width // heads
         return ModelShape(
             config["num_hidden_layers"], width, config["intermediate_size"], positions=0, gated=True,
-            kv_width=(config.get("num_key_value_heads") or heads) * head_width, **common,
+            kv_width=(config.get("num_key_value_heads") or heads) * head_width, qkv_biases=kind == "qwen2", **common,
         )  # fmt: skip
     raise UserError(f"{model['name']}: models of type {kind} cannot be cut into stages yet; opt, gpt2 and llama can")
 

@@ -26,7 +26,7 @@ NETWORK = "10.77.0"
 SSH_PORT, ADB_PORT = 2222, 5555
 CYCLE_S = 0.1
 """Within each such cycle a host's processes run for its share of the processor, and then stand still."""
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 # Between ssh's pipes and a host's socket; its own file, so that it starts in a blink.
 _CONNECT = """import os, socket, sys, threading
@@ -243,7 +243,7 @@ def _adb(phones: list[Host], folder: Path, as_told: str) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # asked again, for as long as is waited
                 for words in (["adb", "connect", serial], ["adb", "devices"]):
                     said = subprocess.run(
-                        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=10
+                        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=4
                     )
                 return f"{serial}\tdevice" in said.stdout
             return False

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgecarbon.errors import UserError
 
-START_S = 30.0
+START_S = 90.0
 STOP_S = 15.0
 _SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 # What the stand needs, and the Debian package that has it.

@@ -101,7 +101,10 @@ def _pair(key: tuple[str, ...], tables: Tables, known: dict[tuple[str, str], str
     conventions = tables["standard"].get(key, [])
     for row in conventions:
         row["about"] = told
-        row["ratio"], row["interval"] = ratio_words(row, "ratio_cloud_over_edge", "ratio_low", "ratio_high")
+        ratio = row["ratio_cloud_over_edge"]
+        row["ratio"], row["interval"] = (
+            ("–", "") if ratio is None else figures.interval(ratio, row["ratio_low"], row["ratio_high"])
+        )
         row["probability"] = figures.percent(row["probability_edge_wins"])
         odds = row["probability_edge_wins"]
         row["winner"] = "" if odds is None or odds == 0.5 else "edge" if odds > 0.5 else "cloud"
@@ -147,8 +150,6 @@ def ratio_words(row: Row, middle: str, low: str, high: str) -> tuple[str, str]:
     """A ratio and its interval as texts; an interval without an upper end goes on without bound."""
     if row[middle] is None:
         return "none", ""
-    if row[low] is not None and row[high] is None:
-        return figures.significant(row[middle]), f"{figures.significant(row[low])} and more"
     return figures.interval(row[middle], row[low], row[high])
 
 

@@ -208,10 +208,10 @@ def section(connection: duckdb.DuckDBPyConnection, verdict_rows: list[Row]) -> d
             if cloud not in devices or edge not in devices:
                 continue
             sides = {(scenario, workload, device): devices[device] for device in (cloud, edge)}
-            idle = " and ".join(name for name in (cloud, edge) if _may_be_nothing(devices[name]["meter_kwh"]))
-            full = full or (not idle and packer.bytes_with(sides) > MOST_BYTES)
-            if idle or full:
-                why = f"{idle} may have drawn nothing above idle" if idle else "to keep the page small"
+            zero = " and ".join(name for name in (cloud, edge) if _may_be_nothing(devices[name]["meter_kwh"]))
+            full = full or (not zero and packer.bytes_with(sides) > MOST_BYTES)
+            if zero or full:
+                why = f"the range of the energy of {zero} reaches zero" if zero else "to keep the page small"
                 left_out.append(f"{workload}, {scenario}: {cloud} against {edge} ({why})")
                 continue
             keys = packer.add(sides)
@@ -231,7 +231,7 @@ def section(connection: duckdb.DuckDBPyConnection, verdict_rows: list[Row]) -> d
 
 
 def _may_be_nothing(energy: Part) -> bool:
-    """Whether an energy above idle reaches down to zero, over which no ratio of energies could be set."""
+    """Whether an energy, above idle or of a coarse meter, may be zero, over which no ratio of energies could be set."""
     return min(energy.center, float(energy.draws.min())) <= 0
 
 

@@ -21,13 +21,14 @@ def choices(row: Row) -> list[str]:
     """A phrase for each choice, the same in all scenarios that choose alike."""
     facts = "a device’s own lifetime, use, grid and server go first"
     if not row["device_facts_first"]:
-        facts = "lifetime, use, grid and server are the scenario’s for every device"
+        facts = "use, grid and server are the scenario’s for every device, and lifetime where the scenario gives one"
     return [
         _energy(row),
         _making(row),
         facts,
         f"training data cross {_path(row['cloud_data_path'])} to the cloud and {_path(row['edge_data_path'])} to the edge",
         _weights(row),
+        f"what members of a fleet send each other crosses {_path(row['edge_weights_path'])}",
         f"{row['draws']:,} draws from seed {row['seed']}",
         f"Sobol’s N is {row['sobol_samples']:,}, with {row['morris_trajectories']:,} trajectories of Morris",
     ]

@@ -200,8 +200,9 @@ def _sentence(rows: list[Row]) -> str:
     seems = "seems to emit" if main["winner"] == "unclear" else "emits"
     first = f"The {_side(main)} {seems} {_less(main)} under {_listed([main])} ({_certainty(main)})."
     others = [row for row in known if row is not main]
-    turned = [row for row in others if _side(row) != _side(main)]
-    same = [row for row in others if _side(row) == _side(main)]
+    # A tie flips nothing.
+    turned = [row for row in others if _side(row) != _side(main) and row["probability_edge_wins"] != 0.5]
+    same = [row for row in others if row not in turned]
     if turned:
         flips = f" The winner flips: the {_side(turned[0])} emits {_by_factor(turned)}"
         second = f"{flips}; the {_side(main)} emits {_by_factor(same)}." if same else f"{flips}."

@@ -88,12 +88,12 @@ energy | VARCHAR | | energy that is charged: gross (all that the meter saw) or n
 edge_already_on | BOOLEAN | | whether edge devices are charged with net energy whatever `energy` says
 attributions | VARCHAR[] | | ways to charge an edge device's making
 cloud_attribution | VARCHAR | | how a cloud device's making is charged: used_hours, or as_edge
-device_facts_first | BOOLEAN | | whether a device's own lifetime, utilisation, grid zone and server go before the scenario's
+device_facts_first | BOOLEAN | | whether a device's own use, zone, server and lifetime go first; the last also where none is given
 cloud_data_path | VARCHAR[] | | network segments that training data cross to a cloud device, each as often as crossed
 edge_data_path | VARCHAR[] | | the same to an edge device
 weights_every_steps | BIGINT | | steps between two exchanges of weights; NULL where none are exchanged
 cloud_weights_path | VARCHAR[] | | network segments that a cloud device's exchanged weights cross
-edge_weights_path | VARCHAR[] | | the same of an edge device
+edge_weights_path | VARCHAR[] | | the same of an edge device, and what members of a fleet send each other crosses
 seed | BIGINT | | seed of the draws; that of the training runs is another
 draws | BIGINT | | draws behind each interval
 sobol_samples | BIGINT | | base samples of Sobol's method

@@ -98,7 +98,8 @@ function tell(outcome) {
     `The edge wins in ${percent(probability)} of the draws.` + (flips ? " The winner flips with the attribution." : "");
   const taken = `The cloud takes ${number(energyRatio)} times the energy of the edge; `;
   result.querySelector(".even").textContent = even === null
-    ? "No energy ratio breaks even: moving the edge’s data alone emits more than the cloud."
+    ? outcome.ratioDefault === null ? "Neither side emits anything."
+      : "No energy ratio breaks even: moving the edge’s data alone emits more than the cloud."
     : even === 0 ? `${taken}the edge’s energy adds nothing, so it emits less at any ratio.`
     : `${taken}both would emit the same at ${number(even)} (${number(evenLow)}–${bound(evenHigh)}).`;
 }
