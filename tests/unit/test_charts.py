@@ -332,6 +332,24 @@ def test_several_scenarios_stand_in_the_headings(tmp_path: Path) -> None:
             assert {"default", "other"} == {title.split("scenario ")[1].split(" ")[0] for title in titles}
 
 
+def test_a_side_that_emits_nothing_hides_no_flip(empty: duckdb.DuckDBPyConnection) -> None:
+    rows = [
+        ("s", "w", "c", "e", "sunk", None, None, None, 1.0, "edge", True, True, None),
+        ("s", "w", "c", "e", "time_share", 2.0, 1.5, None, 0.98, "edge", True, True, None),
+        ("s", "w", "c", "e", "used_hours", 0.5, 0.4, 0.6, 0.01, "cloud", True, True, None),
+    ]
+    report_database.insert(empty, "verdicts", rows)
+    spec = spec_of("verdict", empty)
+    drawn = {row["label"]: row for row in data_rows(spec) if "label" in row}
+    assert drawn["sunk"]["figure"] == "no ratio: one side emits nothing"
+    assert drawn["time share"]["figure"] == "2.0 (1.5 and more)"
+    svg = drawn_svg(spec)
+    assert "sunk" in svg
+    assert "&gt; 99 %" in svg
+    assert "NaN" not in svg
+    assert "undefined" not in svg
+
+
 def test_a_verdict_without_a_ratio_is_left_to_the_table(empty: duckdb.DuckDBPyConnection) -> None:
     report_database.insert(
         empty, "verdicts", [("s", "w", "c", "e", "sunk", None, None, None, None, "unclear", False, False, "x")]
