@@ -210,6 +210,7 @@ def write_scenario(
     choices = {
         "title": name, "energy": "gross", "edge_already_on": False, "attributions": ["sunk"],
         "cloud_attribution": "used_hours", "device_facts_first": True, "cloud_data_path": [], "edge_data_path": [],
+        "cloud_weights_path": [], "edge_weights_path": [],
         "seed": 1, "draws": 4000, "sobol_samples": 512, "morris_trajectories": 20,
     }  # fmt: skip
     given = {
