@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import random
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import peers
 from edgecarbon.beside import FACTS, SAMPLES, Clock, host_meters, meters_beside, probe_beside, with_readings
 from edgecarbon.dispatch import ASKED_S
 from edgecarbon.dispatch.process import Sinks, stream
@@ -167,6 +170,15 @@ def test_a_wall_meter_that_is_away_is_told_before_the_run(tmp_path: Path) -> Non
         pass
 
 
+@pytest.fixture
+def adb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An adb client that finds no server starts one, which would outlive the test: here one of its own, that does not."""
+    monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:{peers.free_port()}")
+    yield
+    subprocess.run(["adb", "kill-server"], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.usefixtures("adb_server")
 def test_the_probe_tells_of_the_meters_beside_a_device() -> None:
     dead = {"shelly": "http://127.0.0.1:9", "id": 0, "accuracy_percent": 5.0}
     [told] = probe_beside({**DEVICE, "wall_meter": dead})
