@@ -341,10 +341,11 @@ def test_a_side_that_emits_nothing_hides_no_flip(empty: duckdb.DuckDBPyConnectio
     report_database.insert(empty, "verdicts", rows)
     spec = spec_of("verdict", empty)
     drawn = {row["label"]: row for row in data_rows(spec) if "label" in row}
-    assert drawn["sunk"]["figure"] == "no ratio: one side emits nothing"
+    assert drawn["sunk"]["figure"] == "the edge emits nothing"
     assert drawn["time share"]["figure"] == "2.0 (1.5 and more)"
     svg = drawn_svg(spec)
-    assert "sunk" in svg
+    assert "the edge emits nothing" in svg
+    assert svg.index(">sunk<") < svg.index(">time share<") < svg.index(">used hours<")
     assert "&gt; 99 %" in svg
     assert "NaN" not in svg
     assert "undefined" not in svg

@@ -201,13 +201,17 @@ def _ratios(members: list[style.Row], domain: list[float]) -> style.Layers:
     texts = base.mark_text(align="left", dx=8).encode(
         x=style.at("width"), text=alt.Text("probability:N"), color=alt.ColorValue(style.INK)
     )
-    return style.layered([unity, rule, point, solid, texts], height=alt.Step(24))
+    unplaced = base.transform_filter("!isValid(datum.ratio_cloud_over_edge)").mark_text(align="left", dx=8)
+    said = unplaced.encode(x=style.at(0), text=alt.Text("figure:N"))
+    # The texts, which every row has, first: rows stand in the order in which they are met.
+    return style.layered([texts, unity, rule, point, solid, said], height=alt.Step(24))
 
 
 def _drawn(row: style.Row, domain: list[float]) -> style.Row:
     """What is drawn of a ratio. One without bound, over a side that emits nothing, has a line to the axis's end or none."""
     ratio, low, high = (row[key] or None for key in ("ratio_cloud_over_edge", "ratio_low", "ratio_high"))
-    middle, ends = ("no ratio: one side emits nothing", "") if ratio is None else figures.interval(ratio, low, high)
+    nothing = f"the {row['winner']} emits nothing" if row["winner"] in style.ROLE_COLOURS else "no ratio"
+    middle, ends = (nothing, "") if ratio is None else figures.interval(ratio, low, high)
     return {
         "figure": f"{middle} ({ends})" if ends else middle,
         "ratio_cloud_over_edge": ratio,
